@@ -1,0 +1,47 @@
+# A room is a folder of the source tree. Every .c in it but main.c belongs to the library, so a
+# new architecture or tensor type needs no change here.
+
+# tamis_room(NAME): object library of a room's sources.
+function(tamis_room name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.c")
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(FILTER sources EXCLUDE REGEX "/x86/")
+  endif()
+  foreach(source IN LISTS sources)
+    # Kernels for one CPU level carry its name at the end of theirs.
+    if(source MATCHES "_avx2\\.c$")
+      set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-mavx2;-mf16c")
+    elseif(source MATCHES "_avx512\\.c$")
+      set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mf16c;-mprefer-vector-width=512")
+    endif()
+  endforeach()
+  if(sources)
+    add_library(tamis_${name} OBJECT ${sources})
+    target_link_libraries(tamis_${name} PUBLIC tamis_options)
+    set_property(GLOBAL APPEND PROPERTY TAMIS_ROOMS tamis_${name})
+  endif()
+endfunction()
+
+# tamis_library(): all rooms as one library, libtamis.
+function(tamis_library)
+  get_property(rooms GLOBAL PROPERTY TAMIS_ROOMS)
+  set(objects)
+  foreach(room IN LISTS rooms)
+    list(APPEND objects $<TARGET_OBJECTS:${room}>)
+  endforeach()
+  add_library(tamis STATIC ${objects})
+  target_link_libraries(tamis PUBLIC $<BUILD_INTERFACE:tamis_options>)
+endfunction()
+
+# tamis_tool(NAME): the tool whose main.c lies in the room of that name.
+function(tamis_tool name)
+  if(EXISTS "${CMAKE_SOURCE_DIR}/${name}/main.c")
+    add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c")
+    set_target_properties(tool_${name} PROPERTIES
+      OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+    target_link_libraries(tool_${name} PRIVATE tamis)
+    set_property(GLOBAL APPEND PROPERTY TAMIS_TOOLS tool_${name})
+  endif()
+endfunction()

@@ -1,0 +1,104 @@
+/* formats.h - every tensor type: one table, decode, encode, validate, byte order.
+ * A row of a tensor is `ne0` weights stored as ne0 / block_elems blocks of
+ * block_bytes bytes. All code asks the table; nobody tests for a type by name.
+ * Ids, layouts and formulas: reference/tensor-types.md. Decode is bit-exact;
+ * encode is a pure function of (row, importance row): the same bytes for any thread
+ * count, compiler and CPU. */
+#ifndef TAMIS_FORMATS_FORMATS_H
+#define TAMIS_FORMATS_FORMATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Type ids as stored in files (only the ones code has to name). */
+enum {
+    TAMIS_TYPE_F32 = 0,
+    TAMIS_TYPE_F16 = 1,
+    TAMIS_TYPE_Q4_0 = 2,
+    TAMIS_TYPE_Q4_1 = 3,
+    TAMIS_TYPE_Q5_0 = 6,
+    TAMIS_TYPE_Q5_1 = 7,
+    TAMIS_TYPE_Q8_0 = 8,
+    TAMIS_TYPE_Q2_K = 10,
+    TAMIS_TYPE_Q3_K = 11,
+    TAMIS_TYPE_Q4_K = 12,
+    TAMIS_TYPE_Q5_K = 13,
+    TAMIS_TYPE_Q6_K = 14,
+    TAMIS_TYPE_IQ4_NL = 20,
+    TAMIS_TYPE_IQ4_XS = 23,
+    TAMIS_TYPE_I32 = 26,
+    TAMIS_TYPE_BF16 = 30,
+};
+
+typedef enum tamis_type_class {
+    TAMIS_CLASS_FLOAT,      /* f32 f16 bf16 f64 */
+    TAMIS_CLASS_INTEGER,    /* i8 .. i64: stored, never a weight */
+    TAMIS_CLASS_QUANTIZED,  /* blocks with scales */
+    TAMIS_CLASS_ACTIVATION, /* q8_1, q8_K: stored in no sound model, decodable */
+    TAMIS_CLASS_RETIRED,    /* id known, removed from the format: no size */
+} tamis_type_class;
+
+typedef enum tamis_importance_use {
+    TAMIS_IMPORTANCE_IGNORED,
+    TAMIS_IMPORTANCE_USED,
+    TAMIS_IMPORTANCE_REQUIRED, /* the encoder gives garbage without */
+} tamis_importance_use;
+
+/* One row of the table. Constant, never freed. */
+typedef struct tamis_type {
+    int32_t id;
+    const char *name;      /* as in reference/tensor-types.md: "q4_K", "iq4_xs", "f16" */
+    tamis_type_class class;
+    uint32_t block_elems;  /* 0 for retired types */
+    uint32_t block_bytes;
+    tamis_importance_use importance;
+    int32_t fallback_id;   /* used when ne0 does not divide; -1 = none (an error) */
+
+    /* Plain versions, always present where the type can be decoded / encoded; NULL otherwise.
+     * n_elems is a multiple of block_elems. */
+    void (*decode)(const uint8_t *blocks, float *x, int64_t n_elems);
+    /* importance: n_elems weights >= 0, or NULL for none. Never fails: values must be finite
+     * and representable, see tamis_encode_row(). */
+    void (*encode)(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems);
+    /* Index of the first of n_blocks blocks with a scale (or value) that is not finite, as
+     * reference/tensor-types.md section 6 defines it; n_blocks when all are sound. NULL = no check. */
+    int64_t (*find_bad_block)(const uint8_t *blocks, int64_t n_blocks);
+    /* Reverse the bytes of every multi-byte field of n_blocks blocks in place. NULL = none. */
+    void (*swap_bytes)(uint8_t *blocks, int64_t n_blocks);
+} tamis_type;
+
+/* The row for an id, or NULL when the id is unknown. Retired ids have a row. */
+const tamis_type *tamis_type_by_id(int32_t id);
+/* By name, case ignored; NULL when unknown. Retired types are not found. */
+const tamis_type *tamis_type_by_name(const char *name);
+/* All rows in order of id: *n_types rows. */
+const tamis_type *tamis_type_table(int *n_types);
+
+/* Bytes of a row of ne0 elements. False when the type has no size, ne0 is not a multiple of the
+ * block, or the size overflows. */
+bool tamis_type_row_bytes(const tamis_type *type, uint64_t ne0, uint64_t *out);
+
+/* Fill the kernel table for this CPU; every tool calls it once at start, before threads.
+ * `TAMIS_CPU=plain|avx2|avx512` in the environment lowers the choice (for tests). Calling any
+ * function below without it uses the plain kernels. */
+void tamis_formats_init(void);
+/* Name of the kernels in use: "plain", "avx2", "avx512". */
+const char *tamis_formats_cpu(void);
+
+/* Decode n_elems (a multiple of the block) through the fastest kernel; the same bits as
+ * type->decode. The type must be decodable (type->decode not NULL). */
+void tamis_decode(const tamis_type *type, const uint8_t *blocks, float *x, int64_t n_elems);
+
+/* Encode one row through the fastest kernel; the same bytes as type->encode.
+ * x [n_elems], importance [n_elems] or NULL. Returns TAMIS_BAD_INPUT (err names the element
+ * index and value) when x is not finite, or when the format cannot hold a value (it would put
+ * Inf in a scale or an f16); nothing is promised about `blocks` then. */
+tamis_status tamis_encode_row(const tamis_type *type, const float *x, const float *importance,
+                              uint8_t *blocks, int64_t n_elems, tamis_error *err) TAMIS_MUST_USE;
+
+/* Index of the first non-finite value in x, or n when all are finite. */
+int64_t tamis_find_nonfinite(const float *x, int64_t n);
+
+#endif
