@@ -1,0 +1,79 @@
+/* support.c - see support.h. */
+#include "support.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char ring[8][4096];
+static unsigned i_ring;
+
+static const char *join(const char *root, const char *format, va_list args) {
+    char *out = ring[i_ring++ % 8];
+    int n = snprintf(out, sizeof ring[0], "%s/", root);
+    vsnprintf(out + n, sizeof ring[0] - (size_t)n, format, args);
+    return out;
+}
+
+static const char *shared_root(void) {
+    const char *env = getenv("TAMIS_SHARED");
+    return env && *env ? env : TAMIS_SHARED_DIR;
+}
+
+const char *shared_path(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *out = join(shared_root(), format, args);
+    va_end(args);
+    return out;
+}
+
+const char *source_path(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *out = join(TAMIS_SOURCE_DIR, format, args);
+    va_end(args);
+    return out;
+}
+
+void require_shared(void) {
+    if (access(shared_path("fixtures"), R_OK) == 0) return;
+    printf("skipped: no reference fixtures at %s\n", shared_root());
+    exit(77);
+}
+
+static char temp_root[4096];
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
+static void remove_temp(void) {
+    nftw(temp_root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *temp_dir(void) {
+    if (temp_root[0]) return temp_root;
+    const char *base = getenv("TMPDIR");
+    snprintf(temp_root, sizeof temp_root, "%s/tamis-test-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(temp_root)) fail_msg("cannot make a directory in %s", base ? base : "/tmp");
+    atexit(remove_temp);
+    return temp_root;
+}
+
+char *slurp(const char *path, size_t *n_bytes) {
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("cannot open %s", path);
+    fseek(f, 0, SEEK_END);
+    long size = ftell(f);
+    rewind(f);
+    char *data = malloc((size_t)size + 1);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, (size_t)size, f), (size_t)size);
+    data[size] = 0;
+    fclose(f);
+    if (n_bytes) *n_bytes = (size_t)size;
+    return data;
+}

@@ -1,0 +1,24 @@
+/* support.h - what the test programs share: fixture paths and small readers.
+ * A program that needs the reference fixtures calls require_shared() first in main;
+ * without them it exits 77, which CTest reports as skipped. */
+#ifndef TAMIS_TESTS_SUPPORT_H
+#define TAMIS_TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* Path below ../shared ("fixtures/arch/llama.gguf"); valid until the 8th next call. */
+const char *shared_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Path below the source tree ("testdata/..."). */
+const char *source_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Exit 77 with a line saying so when the fixtures are not there. */
+void require_shared(void);
+/* A new empty directory below TMPDIR, removed at exit. */
+const char *temp_dir(void);
+/* Whole file, NUL added; free() it. Fails the test when missing. */
+char *slurp(const char *path, size_t *n_bytes);
+
+#endif
