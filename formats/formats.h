@@ -46,6 +46,26 @@ typedef enum tamis_importance_use {
     TAMIS_IMPORTANCE_REQUIRED, /* the encoder gives garbage without */
 } tamis_importance_use;
 
+/* What makes the value of a field unsound (reference/tensor-types.md section 6). */
+typedef enum tamis_field_check {
+    TAMIS_FIELD_ANY, /* every value is sound */
+    TAMIS_FIELD_F16, /* the rest: NaN or Inf of that format is not */
+    TAMIS_FIELD_BF16,
+    TAMIS_FIELD_F32,
+    TAMIS_FIELD_F64,
+    TAMIS_FIELD_E8M0,         /* 255 is not */
+    TAMIS_FIELD_F16_OF_4_U16, /* an f16 made of the top four bits of each of the four values */
+} tamis_field_check;
+
+/* `count` values of `width` bytes, the first at `offset` in the block, `stride` bytes apart. */
+typedef struct tamis_type_field {
+    uint16_t offset;
+    uint16_t count;
+    uint8_t width;
+    uint8_t stride;
+    tamis_field_check check;
+} tamis_type_field;
+
 /* One row of the table. Constant, never freed. */
 typedef struct tamis_type {
     int32_t id;
@@ -62,11 +82,9 @@ typedef struct tamis_type {
     /* importance: n_elems weights >= 0, or NULL for none. Never fails: values must be finite
      * and representable, see tamis_encode_row(). */
     void (*encode)(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems);
-    /* Index of the first of n_blocks blocks with a scale (or value) that is not finite, as
-     * reference/tensor-types.md section 6 defines it; n_blocks when all are sound. NULL = no check. */
-    int64_t (*find_bad_block)(const uint8_t *blocks, int64_t n_blocks);
-    /* Reverse the bytes of every multi-byte field of n_blocks blocks in place. NULL = none. */
-    void (*swap_bytes)(uint8_t *blocks, int64_t n_blocks);
+    /* Fields of a block that are wider than a byte or have to be checked; the unused tail is zero.
+     * tamis_swap_bytes() and tamis_find_bad_block() work from them. */
+    tamis_type_field fields[3];
 } tamis_type;
 
 /* The row for an id, or NULL when the id is unknown. Retired ids have a row. */
@@ -79,6 +97,15 @@ const tamis_type *tamis_type_table(int *n_types);
 /* Bytes of a row of ne0 elements. False when the type has no size, ne0 is not a multiple of the
  * block, or the size overflows. */
 bool tamis_type_row_bytes(const tamis_type *type, uint64_t ne0, uint64_t *out);
+
+/* Index of the first of n_blocks blocks with a scale (or value) that is not finite, as
+ * reference/tensor-types.md section 6 defines it; n_blocks when all are sound or the type has
+ * nothing to check. */
+int64_t tamis_find_bad_block(const tamis_type *type, const uint8_t *blocks, int64_t n_blocks);
+
+/* Reverse the bytes of every multi-byte field of n_blocks blocks in place: big-endian data to
+ * little-endian and back. Does nothing for types made of bytes. */
+void tamis_swap_bytes(const tamis_type *type, uint8_t *blocks, int64_t n_blocks);
 
 /* Fill the kernel table for this CPU; every tool calls it once at start, before threads.
  * `TAMIS_CPU=plain|avx2|avx512` in the environment lowers the choice (for tests). Calling any
