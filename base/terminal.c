@@ -1,0 +1,26 @@
+/* terminal.c - see terminal.h. NO_COLOR: https://no-color.org. */
+#include "base/terminal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool tamis_terminal_can_redraw(FILE *stream) {
+    int fd = stream ? fileno(stream) : -1;
+    if (fd < 0 || !isatty(fd)) return false;
+    const char *term = getenv("TERM");
+    return term && *term && strcmp(term, "dumb") != 0;
+}
+
+bool tamis_terminal_has_colour(FILE *stream) {
+    const char *no_colour = getenv("NO_COLOR");
+    return tamis_terminal_can_redraw(stream) && !(no_colour && *no_colour);
+}
+
+int tamis_terminal_columns(FILE *stream) {
+    struct winsize w;
+    int fd = stream ? fileno(stream) : -1;
+    if (fd >= 0 && ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0) return w.ws_col;
+    return 80;
+}
