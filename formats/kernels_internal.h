@@ -1,0 +1,20 @@
+/* kernels_internal.h - the decode kernels of one CPU level, found by type id. */
+#ifndef TAMIS_FORMATS_KERNELS_INTERNAL_H
+#define TAMIS_FORMATS_KERNELS_INTERNAL_H
+
+#include <stdint.h>
+
+#define TAMIS_N_TYPE_IDS 67 /* highest id, and one */
+
+typedef void tamis_decode_fn(const uint8_t *blocks, float *x, int64_t n_elems);
+
+/* NULL where the level has nothing better than the plain version. */
+typedef struct tamis_kernels {
+    const char *name;
+    tamis_decode_fn *decode[TAMIS_N_TYPE_IDS];
+} tamis_kernels;
+
+extern const tamis_kernels tamis_kernels_avx2;
+extern const tamis_kernels tamis_kernels_avx512;
+
+#endif

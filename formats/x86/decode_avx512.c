@@ -1,0 +1,11 @@
+/* decode_avx512.c - the decode bodies compiled for AVX-512 F, BW, VL, DQ and F16C.
+ * Only dispatch.c reaches these, after asking the CPU. */
+#include "formats/kernels_internal.h"
+#include "formats/decode_internal.h"
+
+const tamis_kernels tamis_kernels_avx512 = {
+    .name = "avx512",
+    .decode = {
+#include "formats/decode_by_id_internal.h"
+    },
+};
