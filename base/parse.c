@@ -164,6 +164,16 @@ char *tamis_format_seconds(double seconds, char *out, size_t cap) {
     return out;
 }
 
+char *tamis_format_double(double value, char *out, size_t cap) {
+    locale_t l = c_locale(), old = l ? uselocale(l) : (locale_t)0;
+    for (int n_digits = 15; n_digits <= 17; n_digits++) {
+        snprintf(out, cap, "%.*g", n_digits, value);
+        if (strtod(out, NULL) == value) break;
+    }
+    if (l) uselocale(old);
+    return out;
+}
+
 enum { NEAREST_MAX = 64 }; /* longer names are not compared */
 
 static size_t min_size(size_t a, size_t b) {

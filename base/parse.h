@@ -26,6 +26,10 @@ tamis_status tamis_parse_size(const char *text, const char *what, uint64_t *out_
 /* "1.50 GB" style text for a size (powers of 1000), into out; returns out. */
 char *tamis_format_size(uint64_t n_bytes, char *out, size_t cap);
 
+/* The fewest digits (15 to 17) that read back as the same double, with a point in every locale;
+ * finite values only. cap >= 32. Returns out. */
+char *tamis_format_double(double value, char *out, size_t cap);
+
 /* "1:02:03" or "12.3 s" for a duration in seconds; returns out. */
 char *tamis_format_seconds(double seconds, char *out, size_t cap);
 
