@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#ifdef __F16C__
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -16,15 +16,30 @@
 #define TAMIS_ALWAYS_INLINE inline __attribute__((always_inline))
 
 static inline uint16_t read_u16(const uint8_t *b) {
-    return (uint16_t)(b[0] | b[1] << 8);
+    uint16_t v;
+    memcpy(&v, b, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap16(v);
+#endif
+    return v;
 }
 
 static inline uint32_t read_u32(const uint8_t *b) {
-    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    uint32_t v;
+    memcpy(&v, b, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap32(v);
+#endif
+    return v;
 }
 
 static inline uint64_t read_u64(const uint8_t *b) {
-    return (uint64_t)read_u32(b) | (uint64_t)read_u32(b + 4) << 32;
+    uint64_t v;
+    memcpy(&v, b, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
 }
 
 static inline float read_f16(const uint8_t *b) {
@@ -40,14 +55,82 @@ static inline int nibble(uint8_t byte, int half) {
     return (byte >> (4 * half)) & 15;
 }
 
-/* out[i] = values[codes[i]] for 16 codes below 16. */
-static inline void look_up_16(const int8_t *values, const uint8_t *codes, int8_t *out) {
+/* Sixteen codes at a time, in the vector types gcc and clang share. */
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
+
+static inline u8x16 load_16(const uint8_t *b) {
+    u8x16 v;
+    memcpy(&v, b, sizeof v);
+    return v;
+}
+
+/* (v >> shift) & mask in every byte; mask has no bit above 7 - shift. Shifted in pairs, for
+ * which there is an instruction: what a byte gets from its neighbour is masked away. */
+static inline u8x16 bits_of(u8x16 v, int shift, uint8_t mask) {
+    return (u8x16)((u16x8)v >> (uint16_t)shift) & mask;
+}
+
+/* Byte i: 255 where bit i of the 16 bits is set, else 0. */
+static inline u8x16 mask_from_bits(uint32_t bits) {
+    const u8x16 select = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint64_t each_byte = 0x0101010101010101u;
+    u8x16 v = (u8x16)(u64x2){(bits & 255) * each_byte, ((bits >> 8) & 255) * each_byte};
+    return (u8x16)((v & select) == select);
+}
+
+/* values[codes[i]] for codes below 16. */
+static inline i8x16 look_up(const int8_t *values, u8x16 codes) {
+    i8x16 out;
 #ifdef __SSSE3__
-    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)values);
-    __m128i i = _mm_loadu_si128((const __m128i *)(const void *)codes);
-    _mm_storeu_si128((__m128i *)(void *)out, _mm_shuffle_epi8(table, i));
+    __m128i table;
+    memcpy(&table, values, sizeof table);
+    out = (i8x16)_mm_shuffle_epi8(table, (__m128i)codes);
 #else
-    for (int i = 0; i < 16; i++) out[i] = values[codes[i]];
+    for (int i = 0; i < 16; i++)
+        out[i] = values[codes[i]];
+#endif
+    return out;
+}
+
+/* y[i] = scale * q[i] */
+static inline void put_scaled(i8x16 q, float scale, float *restrict y) {
+#if defined(__AVX512F__)
+    __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)q));
+    _mm512_storeu_ps(y, _mm512_mul_ps(_mm512_set1_ps(scale), v));
+#elif defined(__AVX2__)
+    __m256 lo = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32((__m128i)q));
+    __m256 hi = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)q, 8)));
+    _mm256_storeu_ps(y, _mm256_mul_ps(_mm256_set1_ps(scale), lo));
+    _mm256_storeu_ps(y + 8, _mm256_mul_ps(_mm256_set1_ps(scale), hi));
+#else
+    int8_t v[16];
+    memcpy(v, &q, sizeof v);
+    for (int i = 0; i < 16; i++)
+        y[i] = scale * (float)v[i];
+#endif
+}
+
+/* y[i] = scale * q[i] + offset, rounded after each of the two operations. */
+static inline void put_affine(i8x16 q, float scale, float offset, float *restrict y) {
+#if defined(__AVX512F__)
+    __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)q));
+    v = _mm512_mul_ps(_mm512_set1_ps(scale), v);
+    _mm512_storeu_ps(y, _mm512_add_ps(v, _mm512_set1_ps(offset)));
+#elif defined(__AVX2__)
+    __m256 lo = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32((__m128i)q));
+    __m256 hi = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)q, 8)));
+    lo = _mm256_mul_ps(_mm256_set1_ps(scale), lo);
+    hi = _mm256_mul_ps(_mm256_set1_ps(scale), hi);
+    _mm256_storeu_ps(y, _mm256_add_ps(lo, _mm256_set1_ps(offset)));
+    _mm256_storeu_ps(y + 8, _mm256_add_ps(hi, _mm256_set1_ps(offset)));
+#else
+    int8_t v[16];
+    memcpy(v, &q, sizeof v);
+    for (int i = 0; i < 16; i++)
+        y[i] = scale * (float)v[i] + offset;
 #endif
 }
 

@@ -1,7 +1,8 @@
 /* decode_k_internal.h - bodies: the K formats q2_K .. q6_K and iq4_xs, 256 elements in
  * sub-blocks of 16 or 32 with small integer scales. Compiled per CPU level, see
- * decode_internal.h. Layouts: reference/tensor-types.md section 4. Every inner loop is
- * one sub-block with constant scale and shifts, which compilers vectorise. */
+ * decode_internal.h. Layouts: reference/tensor-types.md section 4. The unit of work
+ * is 16 elements with one scale and one shift. y = scale*q - min is written as
+ * scale*q + (-min), which is the same number. */
 #ifndef TAMIS_FORMATS_DECODE_K_INTERNAL_H
 #define TAMIS_FORMATS_DECODE_K_INTERNAL_H
 
@@ -11,11 +12,10 @@
 static inline void q2_K_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b + 80), dmin = read_f16(b + 82);
     for (int g = 0; g < 16; g++) {
-        const uint8_t *qs = b + 16 + 32 * (g / 8) + 16 * (g % 2);
-        int shift = 2 * ((g % 8) / 2);
+        u8x16 qs = load_16(b + 16 + 32 * (g / 8) + 16 * (g % 2));
         float scale = d * (float)(b[g] & 15);
         float min = dmin * (float)(b[g] >> 4);
-        for (int l = 0; l < 16; l++) y[16 * g + l] = scale * (float)((qs[l] >> shift) & 3) - min;
+        put_affine((i8x16)bits_of(qs, 2 * ((g % 8) / 2), 3), scale, -min, y + 16 * g);
     }
 }
 
@@ -29,14 +29,11 @@ static inline int q3_K_scale(const uint8_t *scales, int g) {
 static inline void q3_K_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b + 108);
     for (int g = 0; g < 16; g++) {
-        const uint8_t *hmask = b + 16 * (g % 2);
-        const uint8_t *qs = b + 32 + 32 * (g / 8) + 16 * (g % 2);
-        int shift = 2 * ((g % 8) / 2), bit = g / 2;
-        float scale = d * (float)q3_K_scale(b + 96, g);
-        for (int l = 0; l < 16; l++) {
-            int q = ((qs[l] >> shift) & 3) + (((hmask[l] >> bit) & 1) << 2) - 4;
-            y[16 * g + l] = scale * (float)q;
-        }
+        u8x16 hmask = load_16(b + 16 * (g % 2));
+        u8x16 qs = load_16(b + 32 + 32 * (g / 8) + 16 * (g % 2));
+        u8x16 low = bits_of(qs, 2 * ((g % 8) / 2), 3);
+        u8x16 high = bits_of(hmask, g / 2, 1) << 2;
+        put_scaled((i8x16)((low | high) - 4), d * (float)q3_K_scale(b + 96, g), y + 16 * g);
     }
 }
 
@@ -57,22 +54,24 @@ static inline void q4_K_block(const uint8_t *restrict b, float *restrict y) {
         int scale, min;
         q4_K_scale_min(b + 4, s, &scale, &min);
         float ds = d * (float)scale, dm = dmin * (float)min;
-        const uint8_t *qs = b + 16 + 32 * (s / 2);
-        for (int l = 0; l < 32; l++) y[32 * s + l] = ds * (float)nibble(qs[l], s % 2) - dm;
+        for (int half = 0; half < 2; half++) {
+            u8x16 qs = load_16(b + 16 + 32 * (s / 2) + 16 * half);
+            put_affine((i8x16)bits_of(qs, 4 * (s % 2), 15), ds, -dm, y + 32 * s + 16 * half);
+        }
     }
 }
 
 static inline void q5_K_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b), dmin = read_f16(b + 2);
-    const uint8_t *qh = b + 16;
     for (int s = 0; s < 8; s++) {
         int scale, min;
         q4_K_scale_min(b + 4, s, &scale, &min);
         float ds = d * (float)scale, dm = dmin * (float)min;
-        const uint8_t *qs = b + 48 + 32 * (s / 2);
-        for (int l = 0; l < 32; l++) {
-            int q = nibble(qs[l], s % 2) + (((qh[l] >> s) & 1) << 4);
-            y[32 * s + l] = ds * (float)q - dm;
+        for (int half = 0; half < 2; half++) {
+            u8x16 qs = load_16(b + 48 + 32 * (s / 2) + 16 * half);
+            u8x16 high = bits_of(load_16(b + 16 + 16 * half), s, 1) << 4;
+            u8x16 q = bits_of(qs, 4 * (s % 2), 15) | high;
+            put_affine((i8x16)q, ds, -dm, y + 32 * s + 16 * half);
         }
     }
 }
@@ -81,13 +80,10 @@ static inline void q6_K_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b + 208);
     for (int g = 0; g < 16; g++) {
         int n = g / 8, j = (g % 8) / 2;
-        const uint8_t *ql = b + 64 * n + 32 * (j % 2) + 16 * (g % 2);
-        const uint8_t *qh = b + 128 + 32 * n + 16 * (g % 2);
-        float scale = d * (float)(int8_t)b[192 + g];
-        for (int l = 0; l < 16; l++) {
-            int q = (nibble(ql[l], j / 2) | ((qh[l] >> (2 * j)) & 3) << 4) - 32;
-            y[16 * g + l] = scale * (float)q;
-        }
+        u8x16 ql = load_16(b + 64 * n + 32 * (j % 2) + 16 * (g % 2));
+        u8x16 qh = load_16(b + 128 + 32 * n + 16 * (g % 2));
+        u8x16 q = bits_of(ql, 4 * (j / 2), 15) | bits_of(qh, 2 * j, 3) << 4;
+        put_scaled((i8x16)(q - 32), d * (float)(int8_t)b[192 + g], y + 16 * g);
     }
 }
 

@@ -8,7 +8,8 @@
 #include "formats/codebooks.h"
 
 static void f32_decode(const uint8_t *restrict b, float *restrict x, int64_t n_elems) {
-    for (int64_t i = 0; i < n_elems; i++) x[i] = tamis_f32_from_bits(read_u32(b + 4 * i));
+    for (int64_t i = 0; i < n_elems; i++)
+        x[i] = tamis_f32_from_bits(read_u32(b + 4 * i));
 }
 
 static void f64_decode(const uint8_t *restrict b, float *restrict x, int64_t n_elems) {
@@ -21,7 +22,8 @@ static void f64_decode(const uint8_t *restrict b, float *restrict x, int64_t n_e
 }
 
 static void bf16_decode(const uint8_t *restrict b, float *restrict x, int64_t n_elems) {
-    for (int64_t i = 0; i < n_elems; i++) x[i] = tamis_bf16_to_f32(read_u16(b + 2 * i));
+    for (int64_t i = 0; i < n_elems; i++)
+        x[i] = tamis_bf16_to_f32(read_u16(b + 2 * i));
 }
 
 static void f16_decode(const uint8_t *restrict b, float *restrict x, int64_t n_elems) {
@@ -38,77 +40,69 @@ static void f16_decode(const uint8_t *restrict b, float *restrict x, int64_t n_e
         _mm256_storeu_ps(x + i, _mm256_cvtph_ps(h));
     }
 #endif
-    for (; i < n_elems; i++) x[i] = tamis_f16_to_f32(read_u16(b + 2 * i));
+    for (; i < n_elems; i++)
+        x[i] = tamis_f16_to_f32(read_u16(b + 2 * i));
 }
 
 static inline void q4_0_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b);
-    const uint8_t *qs = b + 2;
-    for (int i = 0; i < 16; i++) y[i] = (float)((qs[i] & 15) - 8) * d;
-    for (int i = 0; i < 16; i++) y[i + 16] = (float)((qs[i] >> 4) - 8) * d;
+    u8x16 qs = load_16(b + 2);
+    put_scaled((i8x16)(bits_of(qs, 0, 15) - 8), d, y);
+    put_scaled((i8x16)(bits_of(qs, 4, 15) - 8), d, y + 16);
 }
 
 static inline void q4_1_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b), m = read_f16(b + 2);
-    const uint8_t *qs = b + 4;
-    for (int i = 0; i < 16; i++) y[i] = (float)(qs[i] & 15) * d + m;
-    for (int i = 0; i < 16; i++) y[i + 16] = (float)(qs[i] >> 4) * d + m;
+    u8x16 qs = load_16(b + 4);
+    put_affine((i8x16)bits_of(qs, 0, 15), d, m, y);
+    put_affine((i8x16)bits_of(qs, 4, 15), d, m, y + 16);
 }
 
 /* The fifth bit of element e is bit e of qh. */
 static inline void q5_0_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b);
     uint32_t qh = read_u32(b + 2);
-    const uint8_t *qs = b + 6;
-    for (int i = 0; i < 16; i++) {
-        int q = (qs[i] & 15) | (int)((qh >> i) & 1) << 4;
-        y[i] = (float)(q - 16) * d;
-    }
-    for (int i = 0; i < 16; i++) {
-        int q = (qs[i] >> 4) | (int)((qh >> (i + 16)) & 1) << 4;
-        y[i + 16] = (float)(q - 16) * d;
-    }
+    u8x16 qs = load_16(b + 6);
+    u8x16 lo = bits_of(qs, 0, 15) | (mask_from_bits(qh) & 16);
+    u8x16 hi = bits_of(qs, 4, 15) | (mask_from_bits(qh >> 16) & 16);
+    put_scaled((i8x16)(lo - 16), d, y);
+    put_scaled((i8x16)(hi - 16), d, y + 16);
 }
 
 static inline void q5_1_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b), m = read_f16(b + 2);
     uint32_t qh = read_u32(b + 4);
-    const uint8_t *qs = b + 8;
-    for (int i = 0; i < 16; i++) {
-        int q = (qs[i] & 15) | (int)((qh >> i) & 1) << 4;
-        y[i] = (float)q * d + m;
-    }
-    for (int i = 0; i < 16; i++) {
-        int q = (qs[i] >> 4) | (int)((qh >> (i + 16)) & 1) << 4;
-        y[i + 16] = (float)q * d + m;
-    }
+    u8x16 qs = load_16(b + 8);
+    u8x16 lo = bits_of(qs, 0, 15) | (mask_from_bits(qh) & 16);
+    u8x16 hi = bits_of(qs, 4, 15) | (mask_from_bits(qh >> 16) & 16);
+    put_affine((i8x16)lo, d, m, y);
+    put_affine((i8x16)hi, d, m, y + 16);
 }
 
 static inline void q8_0_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b);
-    for (int i = 0; i < 32; i++) y[i] = (float)(int8_t)b[2 + i] * d;
+    for (int i = 0; i < 32; i++)
+        y[i] = (float)(int8_t)b[2 + i] * d;
 }
 
 static inline void q8_1_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b);
-    for (int i = 0; i < 32; i++) y[i] = (float)(int8_t)b[4 + i] * d;
+    for (int i = 0; i < 32; i++)
+        y[i] = (float)(int8_t)b[4 + i] * d;
 }
 
 static inline void q8_K_block(const uint8_t *restrict b, float *restrict y) {
     float d = tamis_f32_from_bits(read_u32(b));
-    for (int i = 0; i < 256; i++) y[i] = d * (float)(int8_t)b[4 + i];
+    for (int i = 0; i < 256; i++)
+        y[i] = d * (float)(int8_t)b[4 + i];
 }
 
 /* 32 elements whose codes index a table of 16 values: y = scale * V[q], low nibbles first. */
 static inline void put_looked_up(const uint8_t *restrict qs, float scale, const int8_t *values,
                                  float *restrict y) {
-    uint8_t codes[32];
-    int8_t v[32];
-    for (int i = 0; i < 16; i++) codes[i] = qs[i] & 15;
-    for (int i = 0; i < 16; i++) codes[i + 16] = qs[i] >> 4;
-    look_up_16(values, codes, v);
-    look_up_16(values, codes + 16, v + 16);
-    for (int i = 0; i < 32; i++) y[i] = scale * (float)v[i];
+    u8x16 codes = load_16(qs);
+    put_scaled(look_up(values, bits_of(codes, 0, 15)), scale, y);
+    put_scaled(look_up(values, bits_of(codes, 4, 15)), scale, y + 16);
 }
 
 static inline void iq4_nl_block(const uint8_t *restrict b, float *restrict y) {

@@ -9,8 +9,9 @@
 
 static inline void q1_0_block(const uint8_t *restrict b, float *restrict y) {
     float d = read_f16(b);
-    for (int i = 0; i < 16; i++) {
-        for (int t = 0; t < 8; t++) y[8 * i + t] = (b[2 + i] >> t) & 1 ? d : -d;
+    for (int i = 0; i < 8; i++) {
+        u8x16 is_plus = mask_from_bits(read_u16(b + 2 + 2 * i));
+        put_scaled((i8x16)((is_plus & 2) - 1), d, y + 16 * i);
     }
 }
 
@@ -45,9 +46,12 @@ static inline void put_ternary(const uint8_t *restrict b, int n, int power, floa
 static inline void tq1_0_block(const uint8_t *restrict b, float *restrict y) {
     static const int powers[5] = {1, 3, 9, 27, 81};
     float d = read_f16(b + 52);
-    for (int k = 0; k < 5; k++) put_ternary(b, 32, powers[k], d, y + 32 * k);
-    for (int k = 0; k < 5; k++) put_ternary(b + 32, 16, powers[k], d, y + 160 + 16 * k);
-    for (int k = 0; k < 4; k++) put_ternary(b + 48, 4, powers[k], d, y + 240 + 4 * k);
+    for (int k = 0; k < 5; k++)
+        put_ternary(b, 32, powers[k], d, y + 32 * k);
+    for (int k = 0; k < 5; k++)
+        put_ternary(b + 32, 16, powers[k], d, y + 160 + 16 * k);
+    for (int k = 0; k < 4; k++)
+        put_ternary(b + 48, 4, powers[k], d, y + 240 + 4 * k);
 }
 
 /* 2^(ex - 128): half the E8M0 scale, because the table holds doubled values. The first two
@@ -70,17 +74,13 @@ static inline float ue4m3_half(uint8_t x) {
 }
 
 static inline void nvfp4_block(const uint8_t *restrict b, float *restrict y) {
-    uint8_t codes[64];
-    int8_t v[64];
-    for (int i = 0; i < 32; i++) {
-        int at = 16 * (i / 8) + i % 8;
-        codes[at] = b[4 + i] & 15;
-        codes[at + 8] = b[4 + i] >> 4;
-    }
-    for (int s = 0; s < 4; s++) look_up_16(tamis_fp4_values, codes + 16 * s, v + 16 * s);
-    for (int s = 0; s < 4; s++) {
-        float scale = ue4m3_half(b[s]);
-        for (int r = 0; r < 16; r++) y[16 * s + r] = (float)v[16 * s + r] * scale;
+    /* Bytes of two groups are read at once; the low eight belong to the first of them. */
+    for (int s = 0; s < 4; s += 2) {
+        u64x2 qs = (u64x2)load_16(b + 4 + 8 * s);
+        u64x2 first = {qs[0], qs[0] >> 4}, second = {qs[1], qs[1] >> 4};
+        put_scaled(look_up(tamis_fp4_values, (u8x16)first & 15), ue4m3_half(b[s]), y + 16 * s);
+        put_scaled(look_up(tamis_fp4_values, (u8x16)second & 15), ue4m3_half(b[s + 1]),
+                   y + 16 * s + 16);
     }
 }
 

@@ -17,7 +17,8 @@ static int hex_digit(char c) {
 
 static uint32_t hex_number(const char *text, int n_digits) {
     uint32_t v = 0;
-    for (int i = 0; i < n_digits; i++) v = v << 4 | (uint32_t)hex_digit(text[i]);
+    for (int i = 0; i < n_digits; i++)
+        v = v << 4 | (uint32_t)hex_digit(text[i]);
     return v;
 }
 
@@ -33,7 +34,8 @@ static void check_vector(char *line, const tamis_type *type) {
 
     uint8_t block[292];
     float y[256];
-    for (uint32_t i = 0; i < type->block_bytes; i++) block[i] = (uint8_t)hex_number(hex + 2 * i, 2);
+    for (uint32_t i = 0; i < type->block_bytes; i++)
+        block[i] = (uint8_t)hex_number(hex + 2 * i, 2);
     type->decode(block, y, type->block_elems);
     for (uint32_t i = 0; i < type->block_elems; i++) {
         uint32_t bits = hex_number(want + 8 * i, 8);
@@ -74,7 +76,8 @@ static void test_table_is_consistent(void **state) {
         assert_int_equal(t->decode == NULL, is_retired || t->class == TAMIS_CLASS_INTEGER);
         uint64_t n_bytes;
         assert_int_equal(tamis_type_row_bytes(t, 256, &n_bytes), !is_retired);
-        if (t->fallback_id >= 0) assert_int_equal(tamis_type_by_id(t->fallback_id)->block_elems, 32);
+        if (t->fallback_id >= 0)
+            assert_int_equal(tamis_type_by_id(t->fallback_id)->block_elems, 32);
         for (int f = 0; f < 3; f++) {
             const tamis_type_field *field = &t->fields[f];
             if (field->count == 0) continue;
@@ -159,12 +162,12 @@ static void test_bad_blocks(void **state) {
         int n_bytes;
         uint8_t bytes[8];
     } cases[] = {
-        {0, 0, 4, {0, 0, 0x80, 0x7F}},        {1, 0, 2, {1, 0xFC}},
-        {30, 0, 2, {0x80, 0xFF}},             {28, 0, 8, {0, 0, 0, 0, 0, 0, 0xF0, 0x7F}},
-        {3, 2, 2, {0, 0x7C}},                 {10, 82, 2, {0, 0xFE}},
-        {12, 0, 2, {0, 0x7C}},                {14, 208, 2, {0, 0x7C}},
-        {15, 0, 4, {0, 0, 0xC0, 0xFF}},       {29, 48, 8, {0, 0, 0, 0, 0, 0xC0, 0, 0x70}},
-        {35, 64, 2, {0, 0x7C}},               {39, 0, 1, {255}},
+        {0, 0, 4, {0, 0, 0x80, 0x7F}},  {1, 0, 2, {1, 0xFC}},
+        {30, 0, 2, {0x80, 0xFF}},       {28, 0, 8, {0, 0, 0, 0, 0, 0, 0xF0, 0x7F}},
+        {3, 2, 2, {0, 0x7C}},           {10, 82, 2, {0, 0xFE}},
+        {12, 0, 2, {0, 0x7C}},          {14, 208, 2, {0, 0x7C}},
+        {15, 0, 4, {0, 0, 0xC0, 0xFF}}, {29, 48, 8, {0, 0, 0, 0, 0, 0xC0, 0, 0x70}},
+        {35, 64, 2, {0, 0x7C}},         {39, 0, 1, {255}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const tamis_type *t = tamis_type_by_id(cases[i].id);
@@ -184,7 +187,8 @@ static void test_bad_blocks(void **state) {
 static void test_swap_bytes(void **state) {
     (void)state;
     uint8_t b[292], original[292];
-    for (int i = 0; i < 292; i++) b[i] = original[i] = (uint8_t)i;
+    for (int i = 0; i < 292; i++)
+        b[i] = original[i] = (uint8_t)i;
     /* q5_1: d, m (16 bits each), qh (32 bits), then bytes */
     tamis_swap_bytes(tamis_type_by_name("q5_1"), b, 2);
     static const uint8_t q5_1[] = {1, 0, 3, 2, 7, 6, 5, 4, 8, 9};

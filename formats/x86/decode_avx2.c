@@ -5,7 +5,8 @@
 
 const tamis_kernels tamis_kernels_avx2 = {
     .name = "avx2",
-    .decode = {
+    .decode =
+        {
 #include "formats/decode_by_id_internal.h"
-    },
+        },
 };

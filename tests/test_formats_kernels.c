@@ -1,0 +1,89 @@
+/* test_formats_kernels.c - every kernel level gives the bits of the plain decoders, for
+ * every type, on random blocks: any scale, any code, any number of blocks. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/float16.h"
+#include "formats/formats.h"
+
+enum { N_BYTES = 1 << 16 };
+
+static uint8_t blocks[N_BYTES];
+static float want[N_BYTES * 8], got[N_BYTES * 8];
+
+/* xorshift: the same blocks in every run. */
+static void fill_random(void) {
+    uint64_t s = 0x9E3779B97F4A7C15u;
+    for (int i = 0; i < N_BYTES; i++) {
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
+        blocks[i] = (uint8_t)(s >> 32);
+    }
+}
+
+/* NaNs need only be NaN in both: which operand's payload survives an operation is the compiler's.
+ */
+static void compare(const char *level, const tamis_type *type, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(want[i]) && isnan(got[i])) continue;
+        uint32_t a = tamis_f32_bits(want[i]), b = tamis_f32_bits(got[i]);
+        if (a != b)
+            fail_msg("%s %s element %lld: %08x, plain %08x", level, type->name, (long long)i, b, a);
+    }
+}
+
+static void check_level(const char *level) {
+    setenv("TAMIS_CPU", level, 1);
+    tamis_formats_init();
+    if (strcmp(tamis_formats_cpu(), level) != 0) {
+        printf("this CPU has no %s\n", level);
+        return;
+    }
+    int n_types;
+    const tamis_type *types = tamis_type_table(&n_types);
+    for (int i = 0; i < n_types; i++) {
+        const tamis_type *t = &types[i];
+        if (!t->decode) continue;
+        /* All blocks, and few elements from an odd address for the tails of vector loops. */
+        int64_t n_blocks = N_BYTES / t->block_bytes - 1;
+        for (int64_t n = n_blocks; n > 0; n = n > 40 ? 40 : n - 1) {
+            int64_t n_elems = n * t->block_elems;
+            const uint8_t *from = blocks + n % 2;
+            memset(got, 0x55, sizeof got[0] * (size_t)n_elems + sizeof got[0]);
+            t->decode(from, want, n_elems);
+            tamis_decode(t, from, got, n_elems);
+            compare(level, t, n_elems);
+            assert_int_equal(tamis_f32_bits(got[n_elems]), 0x55555555); /* nothing behind */
+        }
+    }
+}
+
+static void test_plain(void **state) {
+    (void)state;
+    check_level("plain");
+}
+
+static void test_avx2(void **state) {
+    (void)state;
+    check_level("avx2");
+}
+
+static void test_avx512(void **state) {
+    (void)state;
+    check_level("avx512");
+}
+
+int main(void) {
+    fill_random();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_avx2),
+        cmocka_unit_test(test_avx512),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
