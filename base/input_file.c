@@ -35,29 +35,49 @@ struct guard {
 };
 static _Thread_local struct guard *volatile current_guard;
 
+/* The handler that ours stands in front of. Written under the lock, before ours can run. */
 static struct sigaction previous;
-static pthread_once_t installed = PTHREAD_ONCE_INIT;
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local volatile sig_atomic_t is_passing_on;
+
+static void pass_on(int number, siginfo_t *info, void *context) {
+    bool has_function = (previous.sa_flags & SA_SIGINFO) || (previous.sa_handler != SIG_DFL &&
+                                                             previous.sa_handler != SIG_IGN);
+    if (!has_function || is_passing_on) { /* is_passing_on: the other one passed it back to us */
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
+    is_passing_on = 1;
+    if (previous.sa_flags & SA_SIGINFO)
+        previous.sa_sigaction(number, info, context);
+    else
+        previous.sa_handler(number);
+    is_passing_on = 0;
+}
 
 static void on_bus_error(int number, siginfo_t *info, void *context) {
     struct guard *g = current_guard;
     const unsigned char *at = info->si_addr;
-    if (g && at >= g->first && at < g->end) siglongjmp(g->back, 1);
-    if (previous.sa_flags & SA_SIGINFO) {
-        previous.sa_sigaction(number, info, context);
-    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-        previous.sa_handler(number);
-    } else {
-        signal(number, SIG_DFL); /* the instruction runs again and ends the process */
-    }
+    if (g && info->si_code > 0 && at >= g->first && at < g->end) siglongjmp(g->back, 1);
+    pass_on(number, info, context);
 }
 
+/* Called at every opening: a library or test harness may have put its own handler over ours. */
 static void install_guard(void) {
-    struct sigaction action;
+    struct sigaction now, action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &previous);
+    pthread_mutex_lock(&install_lock);
+    bool is_ours = sigaction(SIGBUS, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+                   now.sa_sigaction == on_bus_error;
+    if (!is_ours) {
+        previous = now;
+        sigaction(SIGBUS, &action, NULL);
+    }
+    pthread_mutex_unlock(&install_lock);
 }
 
 /* False when the file ended under the copy. Kept apart and small: after siglongjmp only what was
@@ -104,7 +124,7 @@ static tamis_status map_whole(tamis_input *in, tamis_error *err) {
     if (map == MAP_FAILED)
         return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot map '%s'", in->path);
     in->map = map;
-    pthread_once(&installed, install_guard);
+    install_guard();
     return TAMIS_OK;
 }
 
