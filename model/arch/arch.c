@@ -1,0 +1,26 @@
+/* arch.c - the table of architectures: a name and a row for each family member. */
+#include "model/arch/arch.h"
+
+#include <string.h>
+
+static const char *const names[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
+static const tamis_arch *const archs[] = {
+    &tamis_arch_llama,
+    &tamis_arch_qwen2,
+    &tamis_arch_qwen3,
+    &tamis_arch_qwen3moe,
+};
+enum { N_ARCHS = sizeof archs / sizeof archs[0] };
+_Static_assert(sizeof names / sizeof names[0] == N_ARCHS, "one name per architecture");
+
+const tamis_arch *tamis_arch_find(const char *name, size_t n_bytes) {
+    for (int i = 0; i < N_ARCHS; i++)
+        if (strlen(archs[i]->name) == n_bytes && memcmp(archs[i]->name, name, n_bytes) == 0)
+            return archs[i];
+    return NULL;
+}
+
+const char *const *tamis_model_known_archs(int *n) {
+    *n = N_ARCHS;
+    return names;
+}

@@ -1,0 +1,89 @@
+/* arch.h - what an architecture family is: a row of the table in arch.c.
+ * A family names its tensors with their shapes (rules), states what must hold of its
+ * hyper-parameters, and runs one layer from the operators of model/ops/. */
+#ifndef TAMIS_MODEL_ARCH_ARCH_H
+#define TAMIS_MODEL_ARCH_ARCH_H
+
+#include "model/model_internal.h"
+#include "model/run_internal.h"
+
+/* A length in a tensor's shape, in terms of the hyper-parameters of its layer. */
+typedef enum tamis_dim {
+    TAMIS_DIM_NONE,       /* no such dimension: 1 */
+    TAMIS_DIM_EMBD,       /* D */
+    TAMIS_DIM_VOCAB,      /* V */
+    TAMIS_DIM_Q,          /* H * head size of keys */
+    TAMIS_DIM_K,          /* Hk * head size of keys */
+    TAMIS_DIM_V,          /* Hk * head size of values */
+    TAMIS_DIM_QKV,        /* Q + K + V */
+    TAMIS_DIM_HEADS,      /* H * head size of values */
+    TAMIS_DIM_HEAD,       /* head size of keys */
+    TAMIS_DIM_ROT_PAIRS,  /* n_rot / 2 */
+    TAMIS_DIM_FF,         /* F */
+    TAMIS_DIM_EXPERT_FF,  /* Fe */
+    TAMIS_DIM_EXPERT_FF2, /* 2 * Fe */
+    TAMIS_DIM_EXPERTS,    /* E */
+    TAMIS_N_DIMS,
+} tamis_dim;
+
+/* When a rule applies. */
+typedef enum tamis_rule_when {
+    TAMIS_WHEN_ALWAYS,
+    TAMIS_WHEN_DENSE,    /* the model has no experts */
+    TAMIS_WHEN_EXPERTS,
+    TAMIS_WHEN_LONGROPE,
+} tamis_rule_when;
+
+enum {
+    TAMIS_RULE_LAYER = 1,    /* one per layer, "blk.N." before the name */
+    TAMIS_RULE_OPTIONAL = 2,
+    TAMIS_RULE_BIAS = 4,     /* a bias of one value per output may stand beside it */
+    TAMIS_RULE_PRODUCT = 8,  /* a weight of matrix products: a scale may stand beside it */
+};
+
+typedef struct tamis_tensor_rule {
+    const char *stem; /* name without "blk.N." and ".weight" */
+    tamis_dim ne[3];
+    unsigned flags;
+    tamis_rule_when when;
+    const char *unless; /* not wanted where the tensor of this stem is present; NULL = wanted */
+} tamis_tensor_rule;
+
+typedef struct tamis_rule_set {
+    const tamis_tensor_rule *rules;
+    int n_rules;
+} tamis_rule_set;
+
+enum { TAMIS_RULE_SETS_MAX = 6 };
+
+typedef struct tamis_arch {
+    const char *name;
+    const tamis_rule_set *rule_sets[TAMIS_RULE_SETS_MAX]; /* ends at the first NULL */
+    /* Fill defaults and check what this family demands beyond tamis_hparams_read(). */
+    tamis_status (*check)(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err);
+    tamis_rope_kind rope_kind;
+    bool has_rope_factors; /* rope_freqs, or rope_factors_long and _short, divide frequencies */
+    /* Run all tokens of a run through one layer. */
+    tamis_status (*layer)(tamis_run *run, int64_t layer, tamis_error *err);
+} tamis_arch;
+
+/* Sets of rules that several families share (shared_rules.c). */
+extern const tamis_rule_set tamis_rules_model;     /* embedding, final norm, head */
+extern const tamis_rule_set tamis_rules_attention; /* norm, q k v or fused, output */
+extern const tamis_rule_set tamis_rules_qk_norm;   /* norms of query and key heads */
+extern const tamis_rule_set tamis_rules_dense;     /* gate, up, down */
+extern const tamis_rule_set tamis_rules_experts;   /* router and experts */
+
+/* The row for a name, or NULL. */
+const tamis_arch *tamis_arch_find(const char *name, size_t n_bytes);
+
+/* The check of a family without experts: none may be announced, every layer has a feed-forward
+ * width. */
+tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err);
+
+extern const tamis_arch tamis_arch_llama;
+extern const tamis_arch tamis_arch_qwen2;
+extern const tamis_arch tamis_arch_qwen3;
+extern const tamis_arch tamis_arch_qwen3moe;
+
+#endif

@@ -1,0 +1,76 @@
+/* shared_rules.c - tensors that families have in common, with their shapes.
+ * Names and shapes: reference/architectures.md sections 1, 2, 5 and 6. */
+#include "model/arch/arch.h"
+
+#define SET(rules) {(rules), (int)(sizeof(rules) / sizeof(rules)[0])}
+
+enum {
+    LAYER = TAMIS_RULE_LAYER,
+    OPTIONAL = TAMIS_RULE_OPTIONAL,
+    BIAS = TAMIS_RULE_BIAS,
+    PRODUCT = TAMIS_RULE_PRODUCT,
+    LINEAR = TAMIS_RULE_LAYER | TAMIS_RULE_BIAS | TAMIS_RULE_PRODUCT,
+    EXPERTS = TAMIS_RULE_LAYER | TAMIS_RULE_PRODUCT,
+};
+
+/* clang-format off */
+static const tamis_tensor_rule model_rules[] = {
+    { "token_embd",  { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, PRODUCT, TAMIS_WHEN_ALWAYS, NULL },
+    { "output_norm", { TAMIS_DIM_EMBD },                  0,       TAMIS_WHEN_ALWAYS, NULL },
+    { "output",      { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, OPTIONAL | BIAS | PRODUCT, TAMIS_WHEN_ALWAYS, NULL },
+};
+
+static const tamis_tensor_rule attention_rules[] = {
+    { "attn_norm",   { TAMIS_DIM_EMBD },                  LAYER,             TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_qkv",    { TAMIS_DIM_EMBD, TAMIS_DIM_QKV },   LINEAR | OPTIONAL, TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_q",      { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
+    { "attn_k",      { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
+    { "attn_v",      { TAMIS_DIM_EMBD, TAMIS_DIM_V },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
+    { "attn_output", { TAMIS_DIM_HEADS, TAMIS_DIM_EMBD }, LINEAR,            TAMIS_WHEN_ALWAYS, NULL },
+};
+
+static const tamis_tensor_rule qk_norm_rules[] = {
+    { "attn_q_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_k_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+};
+
+static const tamis_tensor_rule dense_rules[] = {
+    { "ffn_norm", { TAMIS_DIM_EMBD },                LAYER,  TAMIS_WHEN_DENSE, NULL },
+    { "ffn_gate", { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
+    { "ffn_up",   { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
+    { "ffn_down", { TAMIS_DIM_FF, TAMIS_DIM_EMBD },  LINEAR, TAMIS_WHEN_DENSE, NULL },
+};
+
+static const tamis_tensor_rule expert_rules[] = {
+    { "ffn_norm",         { TAMIS_DIM_EMBD },                    LAYER,   TAMIS_WHEN_EXPERTS, NULL },
+    { "ffn_gate_inp",     { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS }, EXPERTS, TAMIS_WHEN_EXPERTS, NULL },
+    { "ffn_gate_up_exps", { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF2, TAMIS_DIM_EXPERTS },
+                                                                 EXPERTS | OPTIONAL, TAMIS_WHEN_EXPERTS, NULL },
+    { "ffn_gate_exps",    { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EXPERTS },
+                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
+    { "ffn_up_exps",      { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EXPERTS },
+                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
+    { "ffn_down_exps",    { TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS },
+                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, NULL },
+};
+/* clang-format on */
+
+const tamis_rule_set tamis_rules_model = SET(model_rules);
+const tamis_rule_set tamis_rules_attention = SET(attention_rules);
+const tamis_rule_set tamis_rules_qk_norm = SET(qk_norm_rules);
+const tamis_rule_set tamis_rules_dense = SET(dense_rules);
+const tamis_rule_set tamis_rules_experts = SET(expert_rules);
+
+tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err) {
+    (void)g;
+    if (hp->n_expert)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%lld experts are announced, but the architecture is dense",
+                          (long long)hp->n_expert);
+    for (int64_t i = 0; i < hp->n_layers; i++)
+        if (hp->layers[i].n_ff < 1)
+            return tamis_fail(err, TAMIS_BAD_INPUT,
+                              "layer %lld: the feed-forward length is missing or 0",
+                              (long long)i);
+    return TAMIS_OK;
+}

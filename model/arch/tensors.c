@@ -1,0 +1,154 @@
+/* tensors.c - the tensors of a file held against the rules of its architecture, before anything
+ * is computed. A tensor of an executed layer that no rule knows is refused too: leaving
+ * it out would give wrong numbers in silence. */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/arch/arch.h"
+
+enum { NAME_CAP = 128, SHAPE_CAP = 96 };
+
+/* All lengths of one layer. */
+static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS_N_DIMS]) {
+    const tamis_layer_hparams *l = &hp->layers[layer];
+    dims[TAMIS_DIM_NONE] = 1;
+    dims[TAMIS_DIM_EMBD] = hp->n_embd;
+    dims[TAMIS_DIM_VOCAB] = hp->n_vocab;
+    dims[TAMIS_DIM_Q] = l->n_head * hp->head_k;
+    dims[TAMIS_DIM_K] = l->n_head_kv * hp->head_k;
+    dims[TAMIS_DIM_V] = l->n_head_kv * hp->head_v;
+    dims[TAMIS_DIM_QKV] = dims[TAMIS_DIM_Q] + dims[TAMIS_DIM_K] + dims[TAMIS_DIM_V];
+    dims[TAMIS_DIM_HEADS] = l->n_head * hp->head_v;
+    dims[TAMIS_DIM_HEAD] = hp->head_k;
+    dims[TAMIS_DIM_ROT_PAIRS] = hp->rope.n_rot / 2;
+    dims[TAMIS_DIM_FF] = l->n_ff;
+    dims[TAMIS_DIM_EXPERT_FF] = hp->n_expert_ff;
+    dims[TAMIS_DIM_EXPERT_FF2] = 2 * hp->n_expert_ff;
+    dims[TAMIS_DIM_EXPERTS] = hp->n_expert;
+}
+
+static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp) {
+    bool when[] = {
+        [TAMIS_WHEN_ALWAYS] = true,
+        [TAMIS_WHEN_DENSE] = hp->n_expert == 0,
+        [TAMIS_WHEN_EXPERTS] = hp->n_expert > 0,
+        [TAMIS_WHEN_LONGROPE] = hp->rope.scaling == TAMIS_ROPE_LONGROPE,
+    };
+    return when[rule->when];
+}
+
+/* "128 x 160", without dimensions of 1 at the end. */
+static const char *show_shape(const uint64_t ne[4], char out[SHAPE_CAP]) {
+    int n_dims = 4, n = 0;
+    while (n_dims > 1 && ne[n_dims - 1] == 1) n_dims--;
+    for (int i = 0; i < n_dims; i++)
+        n += snprintf(out + n, SHAPE_CAP - (size_t)n, "%s%llu", i ? " x " : "",
+                      (unsigned long long)ne[i]);
+    return out;
+}
+
+static tamis_status check_tensor(const tamis_gguf_tensor *t, const uint64_t expected[4],
+                                 tamis_error *err) {
+    char found[SHAPE_CAP], wanted[SHAPE_CAP];
+    if (memcmp(t->ne, expected, sizeof t->ne) != 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has shape %s; expected %s", t->name,
+                          show_shape(t->ne, found), show_shape(expected, wanted));
+    bool is_weight = t->type && t->type->decode &&
+                     (t->type->class == TAMIS_CLASS_FLOAT ||
+                      t->type->class == TAMIS_CLASS_QUANTIZED);
+    if (!is_weight)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has type %s, which holds no weights",
+                          t->name, t->type ? t->type->name : "unknown");
+    return TAMIS_OK;
+}
+
+static const tamis_gguf_tensor *find(const tamis_gguf *g, int64_t layer, const char *stem,
+                                     const char *suffix, char name[NAME_CAP]) {
+    if (layer >= 0)
+        snprintf(name, NAME_CAP, "blk.%lld.%s%s", (long long)layer, stem, suffix);
+    else
+        snprintf(name, NAME_CAP, "%s%s", stem, suffix);
+    return tamis_gguf_find_tensor(g, name);
+}
+
+static tamis_status check_rule(const tamis_model *m, const tamis_tensor_rule *rule, int64_t layer,
+                               const int64_t dims[TAMIS_N_DIMS], tamis_error *err) {
+    char name[NAME_CAP], wanted[SHAPE_CAP];
+    uint64_t ne[4] = {1, 1, 1, 1}, one[4] = {1, 1, 1, 1};
+    for (int i = 0; i < 3; i++) ne[i] = (uint64_t)dims[rule->ne[i]];
+    if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) return TAMIS_OK;
+    const tamis_gguf_tensor *t = find(m->gguf, layer, rule->stem, ".weight", name);
+    if (!t && (rule->flags & TAMIS_RULE_OPTIONAL)) return TAMIS_OK;
+    if (!t)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "tensor '%s' is missing; architecture '%s' needs it with shape %s",
+                          name, m->arch->name, show_shape(ne, wanted));
+    tamis_status st = check_tensor(t, ne, err);
+    if (!st && (rule->flags & TAMIS_RULE_BIAS)) {
+        t = find(m->gguf, layer, rule->stem, ".bias", name);
+        one[0] = ne[1];
+        if (t) st = check_tensor(t, one, err);
+    }
+    if (!st && (rule->flags & TAMIS_RULE_PRODUCT)) {
+        t = find(m->gguf, layer, rule->stem, ".scale", name);
+        one[0] = ne[2];
+        if (t) st = check_tensor(t, one, err);
+    }
+    return st;
+}
+
+/* Whether `rest` ("attn_q.bias") is a tensor of this rule. */
+static bool is_of_rule(const tamis_tensor_rule *rule, const char *rest) {
+    size_t n = strlen(rule->stem);
+    if (strncmp(rule->stem, rest, n) != 0) return false;
+    rest += n;
+    return strcmp(rest, ".weight") == 0 ||
+           ((rule->flags & TAMIS_RULE_BIAS) && strcmp(rest, ".bias") == 0) ||
+           ((rule->flags & TAMIS_RULE_PRODUCT) &&
+            (strcmp(rest, ".scale") == 0 || strcmp(rest, ".input_scale") == 0));
+}
+
+/* Whether a tensor of an executed layer takes part in the computation. */
+static bool is_used(const tamis_model *m, int64_t layer, const char *rest) {
+    char name[NAME_CAP];
+    for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i]; i++) {
+        const tamis_rule_set *set = m->arch->rule_sets[i];
+        for (int r = 0; r < set->n_rules; r++) {
+            const tamis_tensor_rule *rule = &set->rules[r];
+            if (!(rule->flags & TAMIS_RULE_LAYER) || !applies(rule, &m->hp)) continue;
+            if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) continue;
+            if (is_of_rule(rule, rest)) return true;
+        }
+    }
+    return false;
+}
+
+static tamis_status check_layer(const tamis_model *m, const tamis_rule_set *set, int64_t layer,
+                                tamis_error *err) {
+    int64_t dims[TAMIS_N_DIMS];
+    fill_dims(&m->hp, layer < 0 ? 0 : layer, dims);
+    tamis_status st = TAMIS_OK;
+    for (int r = 0; r < set->n_rules && !st; r++) {
+        bool is_of_layer = (set->rules[r].flags & TAMIS_RULE_LAYER) != 0;
+        if (is_of_layer == (layer >= 0) && applies(&set->rules[r], &m->hp))
+            st = check_rule(m, &set->rules[r], layer, dims, err);
+    }
+    return st;
+}
+
+tamis_status tamis_tensors_check(const tamis_model *m, tamis_error *err) {
+    tamis_status st = TAMIS_OK;
+    for (int64_t layer = -1; layer < m->hp.n_layers && !st; layer++)
+        for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i] && !st; i++)
+            st = check_layer(m, m->arch->rule_sets[i], layer, err);
+    for (int64_t i = 0; i < tamis_gguf_n_tensors(m->gguf) && !st; i++) {
+        int64_t layer;
+        const tamis_gguf_tensor *t = tamis_gguf_tensor_at(m->gguf, i);
+        const char *rest = tamis_layer_of_name(t->name, &layer);
+        if (rest && layer < m->hp.n_layers && !is_used(m, layer, rest))
+            st = tamis_fail(err, TAMIS_BAD_INPUT,
+                            "tensor '%s' is no part of architecture '%s' as it is known here",
+                            t->name, m->arch->name);
+    }
+    return st;
+}

@@ -1,0 +1,198 @@
+/* pass.c - the layer-major pass: embeddings of all tokens, then layer by layer over all of them,
+ * then the final norm. The hidden states lie in memory, or in a scratch file when the
+ * budget says no. Bound: compute; with little memory, the disk that holds the scratch file. */
+#include "model/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "model/arch/arch.h"
+#include "model/ops/norm.h"
+#include "model/weights.h"
+
+static tamis_status check_tokens(const tamis_model *m, const int32_t *tokens, int64_t n_tokens,
+                                 int64_t n_ctx, tamis_error *err) {
+    if (n_ctx < 1 || n_tokens < 1 || n_tokens > INT32_MAX || n_tokens % n_ctx != 0)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "%lld tokens cannot be run as sequences of %lld (at most %d tokens, "
+                          "whole sequences)",
+                          (long long)n_tokens, (long long)n_ctx, INT32_MAX);
+    for (int64_t i = 0; i < n_tokens; i++)
+        if (tokens[i] < 0 || tokens[i] >= m->hp.n_vocab)
+            return tamis_fail(err, TAMIS_BAD_USAGE,
+                              "token %lld has id %d; the vocabulary of '%s' has %lld entries",
+                              (long long)i, (int)tokens[i], tamis_model_path(m),
+                              (long long)m->hp.n_vocab);
+    return TAMIS_OK;
+}
+
+/* Bytes a run cannot do without: decoded weights of a layer part, buffers of a tile. */
+static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error *err) {
+    const tamis_hparams *hp = &run->model->hp;
+    uint64_t weights;
+    tamis_status st = tamis_weights_peak_floats(run->model, &weights, err);
+    if (st) return st;
+    int64_t per_token = 0, per_key = 0;
+    for (int64_t i = 0; i < hp->n_layers; i++) {
+        const tamis_layer_hparams *l = &hp->layers[i];
+        int64_t ff = hp->n_expert ? hp->n_expert_ff : l->n_ff;
+        int64_t wide = l->n_head * (hp->head_k + hp->head_v) + 3 * ff + 2 * hp->n_embd;
+        int64_t keys = l->n_head_kv * (hp->head_k + hp->head_v);
+        per_token = wide > per_token ? wide : per_token;
+        per_key = keys > per_key ? keys : per_key;
+    }
+    int64_t buffers =
+        tamis_run_tile_tokens(run) * per_token + tamis_run_tile_keys(run) * per_key;
+    *out = (weights + (uint64_t)buffers) * sizeof(float);
+    return TAMIS_OK;
+}
+
+/* What was taken from the budget, to be given back. */
+typedef struct budget_share {
+    uint64_t fixed_bytes, state_bytes;
+} budget_share;
+
+/* Hidden states (and the sums of experts) in memory if there is room beside what is fixed. */
+static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error *err) {
+    const tamis_hparams *hp = &run->model->hp;
+    tamis_budget *budget = run->options.budget;
+    uint64_t n_bytes = (uint64_t)run->n_tokens * (uint64_t)hp->n_embd * sizeof(float);
+    uint64_t all_bytes = hp->n_expert ? 2 * n_bytes : n_bytes, fixed, available;
+    char shown[32], wanted[32];
+    tamis_status st = fixed_bytes(run, &fixed, err);
+    if (st) return st;
+    if (tamis_budget_take(budget, fixed))
+        taken->fixed_bytes = fixed;
+    else
+        tamis_warn(run->options.log, "%s: one layer needs %s of memory; the limit is %s",
+                   tamis_model_path(run->model), tamis_format_size(fixed, wanted, sizeof wanted),
+                   tamis_format_size(budget->limit_bytes, shown, sizeof shown));
+    bool is_limited = budget && budget->limit_bytes;
+    bool in_memory = taken->fixed_bytes == fixed && tamis_budget_take(budget, all_bytes);
+    if (in_memory) taken->state_bytes = all_bytes;
+    available = tamis_memory_available_bytes();
+    if (!is_limited && available && all_bytes > available / 2) in_memory = false;
+    if (!in_memory)
+        tamis_info(run->options.log, "hidden states: %s in a scratch file",
+                   tamis_format_size(all_bytes, shown, sizeof shown));
+    st = tamis_scratch_init(&run->h_memory, n_bytes, !in_memory, NULL, err);
+    if (!st && hp->n_expert)
+        st = tamis_scratch_init(&run->sums_memory, n_bytes, !in_memory, NULL, err);
+    run->h = run->h_memory.data;
+    run->sums = run->sums_memory.data;
+    return st;
+}
+
+static tamis_status make_rope(tamis_run *run, tamis_error *err) {
+    const tamis_arch *arch = run->model->arch;
+    const tamis_rope_params *params = &run->model->hp.rope;
+    const char *stem = "rope_freqs";
+    if (params->scaling == TAMIS_ROPE_LONGROPE)
+        stem = run->n_ctx > params->original_context ? "rope_factors_long" : "rope_factors_short";
+    tamis_weight factors = tamis_weight_find(run, -1, stem), *all = &factors;
+    if (!arch->has_rope_factors) factors.tensor = NULL;
+    if (factors.tensor) {
+        tamis_status st = tamis_weights_load(run, &all, 1, 0, err);
+        if (st) return st;
+    }
+    for (int64_t i = 0; factors.tensor && i < params->n_rot / 2; i++)
+        if (factors.w[i] == 0.0f)
+            return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': element %lld is 0",
+                              tamis_model_path(run->model), factors.tensor->name, (long long)i);
+    return tamis_rope_table_init(&run->rope, arch->rope_kind, params, factors.w, run->n_ctx, err);
+}
+
+/* Rows of the embedding for all tokens, into the residual stream. */
+static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *err) {
+    const tamis_gguf *g = run->model->gguf;
+    int64_t n_embd = run->model->hp.n_embd;
+    const tamis_gguf_tensor *scale = tamis_gguf_find_tensor(g, "token_embd.scale");
+    float factor = 1.0f;
+    tamis_row_source sources[] = {
+        {.gguf = g, .tensor = run->model->token_embd, .rows = tokens, .n_rows = run->n_tokens,
+         .dst = run->h},
+        {.gguf = g, .tensor = scale, .n_rows = 1, .dst = &factor},
+    };
+    int n_sources = scale ? 2 : 1;
+    uint64_t n_bytes = tamis_staging_bytes(sources, n_sources, tamis_pool_size(run->pool));
+    uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)n_bytes, 1, err);
+    if (!staging) return TAMIS_NO_RESOURCE;
+    tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
+    for (int64_t i = 0; scale && !st && i < run->n_tokens * n_embd; i++) run->h[i] *= factor;
+    return st;
+}
+
+static tamis_status report_layer(tamis_run *run, int64_t layer, tamis_error *err) {
+    int64_t n_embd = run->model->hp.n_embd;
+    tamis_status st = TAMIS_OK;
+    tamis_tile tile = {0};
+    while (!st && tamis_run_next_tile(run, &tile))
+        for (int i = 0; i < run->n_observers && !st; i++)
+            if (run->observers[i].on_layer)
+                st = run->observers[i].on_layer(run->observers[i].ctx, layer, tile.first,
+                                                tile.n_tokens, run->h + tile.first * n_embd, err);
+    return st;
+}
+
+/* The final norm, what the head would see, and the observers of both. */
+static tamis_status finish(tamis_run *run, tamis_error *err) {
+    const tamis_hparams *hp = &run->model->hp;
+    tamis_weight norm = tamis_weight_find(run, -1, "output_norm"), *all = &norm;
+    tamis_weight output = tamis_weight_find(run, -1, "output");
+    const tamis_weight *head = &output;
+    tamis_status st = tamis_weights_load(run, &all, 1, 0, err);
+    if (st) return st;
+    float *normed = tamis_run_buffer(run, TAMIS_BUFFER_NORMED,
+                                     tamis_run_tile_tokens(run) * hp->n_embd, sizeof *normed, err);
+    if (!normed) return TAMIS_NO_RESOURCE;
+    tamis_tile tile = {0};
+    while (!st && tamis_run_next_tile(run, &tile)) {
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
+        tamis_rms_norm_rows(run->pool, run->h + tile.first * hp->n_embd, NULL, norm.w,
+                            tile.n_tokens, hp->n_embd, hp->norm_eps, normed);
+        if (output.tensor)
+            st = tamis_weights_observe(run, &head, 1, -1, -1, normed, tile.n_tokens, err);
+        for (int i = 0; i < run->n_observers && !st; i++)
+            if (run->observers[i].on_final)
+                st = run->observers[i].on_final(run->observers[i].ctx, tile.first, tile.n_tokens,
+                                                normed, err);
+    }
+    return st;
+}
+
+static tamis_status run_layers(tamis_run *run, const int32_t *tokens, tamis_error *err) {
+    const tamis_model *m = run->model;
+    tamis_status st = make_rope(run, err);
+    if (!st) st = embed(run, tokens, err);
+    tamis_progress_begin(run->options.progress, "layers",
+                         (uint64_t)(run->n_tokens * m->hp.n_layers), "tokens x layers");
+    for (int64_t i = 0; i < m->hp.n_layers && !st; i++) {
+        st = m->arch->layer(run, i, err);
+        if (!st) st = report_layer(run, i, err);
+    }
+    tamis_progress_end(run->options.progress);
+    return st ? st : finish(run, err);
+}
+
+tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n_tokens,
+                            int64_t n_ctx, const tamis_pass_options *options,
+                            const tamis_observer *observers, int n_observers, tamis_error *err) {
+    tamis_status st = check_tokens(model, tokens, n_tokens, n_ctx, err);
+    if (st) return st;
+    tamis_run run = {.model = model, .observers = observers, .n_observers = n_observers,
+                     .n_tokens = n_tokens, .n_ctx = n_ctx};
+    budget_share taken = {0};
+    if (options) run.options = *options;
+    run.pool = run.options.pool;
+    st = tamis_gemm_new(run.options.engine, &run.gemm, err);
+    if (!st) st = take_states(&run, &taken, err);
+    if (!st) st = run_layers(&run, tokens, err);
+    tamis_budget_give(run.options.budget, taken.fixed_bytes + taken.state_bytes);
+    tamis_scratch_release(&run.h_memory);
+    tamis_scratch_release(&run.sums_memory);
+    tamis_rope_table_release(&run.rope);
+    for (int i = 0; i < TAMIS_N_BUFFERS; i++) free(run.buffers[i].data);
+    tamis_gemm_free(run.gemm);
+    return st;
+}
