@@ -107,8 +107,8 @@ static tamis_status create_temporary(tamis_output *out, const struct stat *old,
     out->temporary = tamis_alloc_array(cap, 1, err);
     if (!out->temporary) return TAMIS_NO_RESOURCE;
     for (int i_try = 0; i_try < 100; i_try++) {
-        snprintf(out->temporary, cap, "%.*s.%s.tamis-%ld-%u.tmp", n_directory, out->target, name,
-                 (long)getpid(), atomic_fetch_add(&n_made, 1));
+        snprintf(out->temporary, cap, "%.*s.%.*s.tamis-%ld-%u.tmp", n_directory, out->target,
+                 (int)TAMIS_NAME_KEPT_MAX, name, (long)getpid(), atomic_fetch_add(&n_made, 1));
         /* Registered first: a signal between the two may find no file, never a nameless one. */
         out->i_slot = tamis_temporary_register(out->temporary);
         out->fd = open(out->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);

@@ -23,10 +23,23 @@ static void cut_cleanly(char *message, size_t cap) {
 
 static tamis_status fill(tamis_error *err, tamis_status code, const char *format, va_list args) {
     if (!err) return code;
+    char text[sizeof err->message]; /* an argument may be the old message itself */
+    if (vsnprintf(text, sizeof text, format, args) < 0) text[0] = 0;
+    cut_cleanly(text, sizeof text);
     err->code = code;
-    if (vsnprintf(err->message, sizeof err->message, format, args) < 0) err->message[0] = 0;
-    cut_cleanly(err->message, sizeof err->message);
+    memcpy(err->message, text, strlen(text) + 1);
     return code;
+}
+
+/* Put ": text" behind the message, as far as there is room. */
+static void append(tamis_error *err, const char *text) {
+    size_t n = strlen(err->message), room = sizeof err->message - 1 - n, n_text = strlen(text);
+    if (room < 2) return;
+    memcpy(err->message + n, ": ", 2);
+    if (n_text > room - 2) n_text = room - 2;
+    memcpy(err->message + n + 2, text, n_text);
+    err->message[n + 2 + n_text] = 0;
+    cut_cleanly(err->message, sizeof err->message);
 }
 
 tamis_status tamis_fail(tamis_error *err, tamis_status code, const char *format, ...) {
@@ -44,9 +57,7 @@ tamis_status tamis_fail_prefix(tamis_error *err, const char *format, ...) {
     va_start(args, format);
     fill(err, inner.code, format, args);
     va_end(args);
-    size_t n = strlen(err->message);
-    snprintf(err->message + n, sizeof err->message - n, ": %s", inner.message);
-    cut_cleanly(err->message, sizeof err->message);
+    append(err, inner.message);
     return err->code;
 }
 
@@ -57,16 +68,13 @@ tamis_status tamis_fail_errno(tamis_error *err, tamis_status code, const char *f
     va_start(args, format);
     fill(err, code, format, args);
     va_end(args);
-    char text[128];
-    const char *shown = strerror_r(cause, text, sizeof text);
-    size_t n = strlen(err->message);
-    snprintf(err->message + n, sizeof err->message - n, ": %s", shown);
+    char text[128], buffer[64];
+    snprintf(text, sizeof text, "%s", strerror_r(cause, buffer, sizeof buffer));
     /* The house style is lower case: "Permission denied" becomes "permission denied", while
      * "RPC ..." keeps its capitals. */
-    char *first = n + 3 < sizeof err->message ? err->message + n + 2 : NULL;
-    if (first && first[0] >= 'A' && first[0] <= 'Z' && first[1] >= 'a' && first[1] <= 'z')
-        first[0] = (char)(first[0] - 'A' + 'a');
-    cut_cleanly(err->message, sizeof err->message);
+    if (text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a' && text[1] <= 'z')
+        text[0] = (char)(text[0] - 'A' + 'a');
+    append(err, text);
     errno = cause;
     return code;
 }

@@ -66,6 +66,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context) {
 /* Called at every opening: a library or test harness may have put its own handler over ours. */
 static void install_guard(void) {
     struct sigaction now, action;
+    memset(&now, 0, sizeof now);
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;

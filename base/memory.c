@@ -1,5 +1,5 @@
 /* memory.c - the budget account, what the machine has, and scratch memory.
- * Files read: /proc/meminfo, /proc/self/status, /sys/fs/cgroup/memory.{max,current}. */
+ * Files read: /proc/meminfo, /proc/self/status; limits of groups: cgroup.h. */
 #include "base/memory.h"
 
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/checked.h"
 #include "base/parse.h"
 
@@ -62,23 +63,10 @@ static uint64_t proc_field(const char *path, const char *name) {
     return kib * 1024;
 }
 
-/* One number of a cgroup file; false for "max" or no file. */
-static bool cgroup_number(const char *path, uint64_t *out) {
-    FILE *f = fopen(path, "re");
-    if (!f) return false;
-    bool is_read = fscanf(f, "%" SCNu64, out) == 1;
-    fclose(f);
-    return is_read;
-}
-
 uint64_t tamis_memory_available_bytes(void) {
     uint64_t available = proc_field("/proc/meminfo", "MemAvailable");
-    uint64_t limit = 0, used = 0;
-    if (cgroup_number("/sys/fs/cgroup/memory.max", &limit) &&
-        cgroup_number("/sys/fs/cgroup/memory.current", &used)) {
-        uint64_t left = limit > used ? limit - used : 0;
-        if (left < available || available == 0) available = left;
-    }
+    uint64_t left = tamis_cgroup_memory_left();
+    if (left != UINT64_MAX && (left < available || available == 0)) available = left;
     return available;
 }
 

@@ -83,7 +83,7 @@ static void format_left(const tamis_progress *p, double seconds, char *out, size
 static void draw(tamis_progress *p, double now) {
     int n_columns = tamis_terminal_columns(p->stream) - 1; /* the last column would wrap */
     double share = p->total ? (double)p->n_done / (double)p->total : 1;
-    char rate[64], left[32], tail[LINE_BYTES], label[TEXT_BYTES], bar[BAR_MAX + 4] = "";
+    char rate[64], left[32], tail[LINE_BYTES], label[TEXT_BYTES], bar[BAR_MAX + 5] = "";
     format_rate(p, now - p->started, rate, sizeof rate);
     format_left(p, now - p->started, left, sizeof left);
     snprintf(tail, sizeof tail, "%3d%%%s%s%s%s%s%s", (int)(share * 100), *rate ? "  " : "", rate,

@@ -28,7 +28,7 @@ static int64_t take_number(const char **s) {
 /* The process that made the temporary `entry` for a target called `name`; -1 when it is none. */
 static int64_t maker_of(const char *entry, const char *name) {
     static const char mark[] = ".tamis-";
-    size_t n_name = strlen(name);
+    size_t n_name = strnlen(name, TAMIS_NAME_KEPT_MAX);
     if (entry[0] != '.' || strncmp(entry + 1, name, n_name) != 0) return -1;
     const char *s = entry + 1 + n_name;
     if (strncmp(s, mark, sizeof mark - 1) != 0) return -1;

@@ -8,11 +8,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/checked.h"
 
 enum { MAX_THREADS = 1024 };
@@ -41,19 +41,6 @@ struct tamis_pool {
     _Atomic int64_t next_item;
 };
 
-/* Cores allowed by the quota of the cgroup (v2) this process is in, or 0 without one. Inside a
- * container the file of its own group appears at the root. */
-static int cgroup_cores(void) {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (!f) return 0;
-    unsigned long long quota = 0, period = 0;
-    int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000" reads as 0 fields */
-    fclose(f);
-    if (n != 2 || period == 0 || quota == 0) return 0;
-    unsigned long long cores = (quota + period - 1) / period;
-    return cores > MAX_THREADS ? MAX_THREADS : (int)cores;
-}
-
 int tamis_n_cores(void) {
     cpu_set_t set;
     int n = 0;
@@ -62,7 +49,7 @@ int tamis_n_cores(void) {
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         n = online > 0 && online < MAX_THREADS ? (int)online : online > 0 ? MAX_THREADS : 1;
     }
-    int quota = cgroup_cores();
+    int quota = tamis_cgroup_cores();
     return quota > 0 && quota < n ? quota : n;
 }
 
