@@ -1,8 +1,8 @@
 /* codebooks.h - numbers fixed by the block formats: element values and grids.
  * A grid entry is 16 bits: the codes of its elements, element 0 lowest, 2 bits each for
- * the grids of eight elements and 3 bits for those of four. The functions below turn
- * an element's code into its value. Used by decoders and encoders; the tables are in
- * codebooks.c. Meaning: reference/tensor-types.md section 4. */
+ * the grids of eight elements and 3 bits for those of four: 13 KB for all of them, where
+ * values follow from codes by arithmetic. The tables are in codebooks.c. Meaning:
+ * reference/tensor-types.md section 4. */
 #ifndef TAMIS_FORMATS_CODEBOOKS_H
 #define TAMIS_FORMATS_CODEBOOKS_H
 
@@ -11,38 +11,18 @@
 extern const int8_t tamis_iq4_nl_values[16]; /* iq4_nl, iq4_xs */
 extern const int8_t tamis_fp4_values[16];    /* mxfp4, nvfp4: twice the E2M1 value */
 
-/* Eight magnitudes per entry. */
+/* Eight magnitudes per entry: 8, 25, 43 for codes 0, 1, 2. */
 extern const uint16_t tamis_iq2_xxs_grid[256];
 extern const uint16_t tamis_iq2_xs_grid[512];
 extern const uint16_t tamis_iq2_s_grid[1024];
-/* Four magnitudes per entry. */
+/* Four magnitudes per entry: 4, 12, .. 52, 62 and 1, 3, .. 15 for codes 0 .. 7. */
 extern const uint16_t tamis_iq3_xxs_grid[256];
 extern const uint16_t tamis_iq3_s_grid[512];
-/* Eight values of -1, 0, 1 per entry. */
+/* Eight values per entry: -1, 0, 1 for codes 0, 1, 2. */
 extern const uint16_t tamis_iq1_s_grid[2048]; /* iq1_s, iq1_m */
 extern const uint16_t tamis_iq1_xs_grid[1024];
 extern const uint16_t tamis_iq1_xxs_grid[512];
 extern const uint16_t tamis_iq1_xxxs_grid[256];
-
-/* 8, 25, 43 */
-static inline int tamis_iq2_level(int code) {
-    return 8 + 17 * code + (code >> 1);
-}
-
-/* 4, 12, 20, 28, 36, 44, 52, 62 */
-static inline int tamis_iq3_xxs_level(int code) {
-    return 4 + 8 * code + (code == 7 ? 2 : 0);
-}
-
-/* 1, 3, .. 15 */
-static inline int tamis_iq3_s_level(int code) {
-    return 2 * code + 1;
-}
-
-/* -1, 0, 1 */
-static inline int tamis_iq1_level(int code) {
-    return code - 1;
-}
 
 /* Eight sign bits from a 7-bit code: the eighth makes their number even. */
 static inline uint32_t tamis_even_signs(uint32_t code) {

@@ -5,7 +5,7 @@ usage: scripts/codebooks.py DIRECTORY > formats/codebooks.c
 
 DIRECTORY holds one text file per codebook, a comment line and then one entry per line.
 A grid entry is packed into 16 bits, element 0 lowest: 2 bits per element for the grids of
-eight, 3 bits for those of four; formats/codebooks.h has the formulas back to values.
+eight, 3 bits for those of four; formats/codebooks.h says which code is which value.
 """
 import os
 import sys

@@ -91,6 +91,31 @@ static void test_table_is_consistent(void **state) {
     assert_ptr_equal(tamis_type_by_name("Q4_k"), tamis_type_by_id(TAMIS_TYPE_Q4_K));
 }
 
+/* The row of a type in docs/tensor-types.md, as the table would have it. */
+static void expected_row(const tamis_type *t, char *out, size_t cap) {
+    static const char *const uses[] = {"ignored", "used", "required"};
+    bool is_quantized = t->class == TAMIS_CLASS_QUANTIZED;
+    snprintf(out, cap, "\n| %d | %s | %u | %u | %g | %s | %s | %s | %s |\n", t->id, t->name,
+             t->block_elems, t->block_bytes, 8.0 * t->block_bytes / t->block_elems,
+             t->decode ? "yes" : "–", t->encode ? "yes" : "–",
+             is_quantized ? uses[t->importance] : "–",
+             t->fallback_id < 0 ? "–" : tamis_type_by_id(t->fallback_id)->name);
+}
+
+static void test_page_says_what_table_says(void **state) {
+    (void)state;
+    char *page = slurp(source_path("docs/tensor-types.md"), NULL);
+    int n_types;
+    const tamis_type *types = tamis_type_table(&n_types);
+    for (int i = 0; i < n_types; i++) {
+        if (types[i].class == TAMIS_CLASS_RETIRED) continue;
+        char row[256];
+        expected_row(&types[i], row, sizeof row);
+        if (!strstr(page, row)) fail_msg("docs/tensor-types.md lacks the row %s", row);
+    }
+    free(page);
+}
+
 static void test_row_bytes(void **state) {
     (void)state;
     const tamis_type *q4_K = tamis_type_by_id(TAMIS_TYPE_Q4_K);
@@ -227,10 +252,15 @@ static void test_find_nonfinite(void **state) {
 int main(void) {
     require_shared();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_vectors), cmocka_unit_test(test_table_is_consistent),
-        cmocka_unit_test(test_row_bytes),         cmocka_unit_test(test_f16_all_codes),
-        cmocka_unit_test(test_f16_rounding),      cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bad_blocks),        cmocka_unit_test(test_swap_bytes),
+        cmocka_unit_test(test_reference_vectors),
+        cmocka_unit_test(test_table_is_consistent),
+        cmocka_unit_test(test_page_says_what_table_says),
+        cmocka_unit_test(test_row_bytes),
+        cmocka_unit_test(test_f16_all_codes),
+        cmocka_unit_test(test_f16_rounding),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bad_blocks),
+        cmocka_unit_test(test_swap_bytes),
         cmocka_unit_test(test_find_nonfinite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
