@@ -1,0 +1,255 @@
+/* writer.c - layout and streaming of an output file.
+ * Every size is known before the first byte of data: offsets are the running sum of
+ * the padded sizes, in the order of the infos, so there are no gaps. Padding is zero,
+ * after the last tensor too. Layout: reference/gguf.md sections 1.4 to 1.6. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gguf/writer_internal.h"
+
+typedef unsigned long long ull;
+
+tamis_status tamis_gguf_writer_new(tamis_gguf_writer **out, tamis_error *err) {
+    *out = tamis_alloc_array(1, sizeof **out, err);
+    return *out ? TAMIS_OK : TAMIS_NO_RESOURCE;
+}
+
+void tamis_gguf_writer_free(tamis_gguf_writer *w) {
+    if (!w) return;
+    tamis_output_discard(w->output);
+    for (uint64_t i = 0; i < w->n_records; i++)
+        free(w->records[i].bytes);
+    free(w->records);
+    free(w->tensors);
+    tamis_name_index_release(&w->keys);
+    tamis_name_index_release(&w->names);
+    free(w);
+}
+
+static tamis_bytes tensor_name(const void *writer, uint32_t handle) {
+    const tamis_gguf_writer *w = writer;
+    const char *name = w->tensors[handle - 1].name;
+    return (tamis_bytes){ name, strlen(name) };
+}
+
+/* Note the newest tensor's name; an equal one is refused. */
+static tamis_status index_name(tamis_gguf_writer *w, tamis_error *err) {
+    if (w->n_tensors > w->names_capacity) {
+        uint64_t room = w->names_capacity ? w->names_capacity * 2 : 64;
+        tamis_name_index index;
+        tamis_status st = tamis_name_index_init(&index, room, err);
+        if (st) return st;
+        tamis_name_index_release(&w->names);
+        w->names = index;
+        w->names_capacity = room;
+        for (uint64_t i = 0; i + 1 < w->n_tensors; i++)
+            (void)tamis_name_index_add(&w->names, tensor_name, w, (uint32_t)i + 1);
+    }
+    if (!tamis_name_index_add(&w->names, tensor_name, w, (uint32_t)w->n_tensors)) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_INPUT, "duplicate tensor");
+}
+
+/* Shape, type and size of a new tensor. */
+static tamis_status describe(gguf_out_tensor *t, int32_t type_id, int32_t n_dims,
+                             const uint64_t *ne, tamis_error *err) {
+    const tamis_type *type = tamis_type_by_id(type_id);
+    uint64_t n_rows = 1, row_bytes;
+    if (!type || !type->block_elems)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "type id %d is unknown or retired and cannot be written", type_id);
+    if (n_dims < 1 || n_dims > 4)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "%d dimensions, 1 to 4 are possible", n_dims);
+    for (int i = 0; i < 4; i++) {
+        t->ne[i] = i < n_dims ? ne[i] : 1;
+        if (t->ne[i] > 1) t->n_dims = i + 1;
+        if (!t->ne[i] || t->ne[i] > INT64_MAX)
+            return tamis_fail(err, TAMIS_BAD_INPUT, "dimension %d is out of range", i);
+    }
+    if (t->n_dims < 1) t->n_dims = 1;
+    if (t->ne[0] % type->block_elems)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "a row of %llu is not a multiple of %u, the block of %s", (ull)t->ne[0],
+                          type->block_elems, type->name);
+    uint64_t n_elems;
+    if (!tamis_type_row_bytes(type, t->ne[0], &row_bytes) ||
+        !tamis_mul_u64(t->ne[1], t->ne[2], &n_rows) ||
+        !tamis_mul_u64(n_rows, t->ne[3], &n_rows) ||
+        !tamis_mul_u64(n_rows, t->ne[0], &n_elems) || n_elems > INT64_MAX ||
+        !tamis_mul_u64(row_bytes, n_rows, &t->n_bytes) || t->n_bytes > INT64_MAX)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "its size overflows");
+    t->type_id = type_id;
+    return TAMIS_OK;
+}
+
+tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32_t type_id,
+                                   int32_t n_dims, const uint64_t *ne, tamis_error *err) {
+    char quoted[GGUF_QUOTE_BYTES];
+    tamis_bytes text = { name, strlen(name) };
+    gguf_quote(text, quoted);
+    if (!text.n_bytes || text.n_bytes > GGUF_MAX_NAME_BYTES)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "tensor name '%s' has %zu bytes, 1 to %d can be written", quoted,
+                          text.n_bytes, GGUF_MAX_NAME_BYTES);
+    if (w->output)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s' added once writing has begun",
+                          quoted);
+    tamis_status st = tamis_grow(&w->tensors, &w->tensors_capacity, w->n_tensors + 1,
+                                 sizeof *w->tensors, err);
+    if (st) return st;
+    gguf_out_tensor *t = &w->tensors[w->n_tensors];
+    *t = (gguf_out_tensor){ 0 };
+    memcpy(t->name, name, text.n_bytes);
+    st = describe(t, type_id, n_dims, ne, err);
+    if (!st) {
+        w->n_tensors++;
+        st = index_name(w, err);
+        if (st) w->n_tensors--;
+    }
+    return st ? tamis_fail_prefix(err, "tensor '%s': ", quoted) : TAMIS_OK;
+}
+
+static tamis_status find_alignment(const tamis_gguf_writer *w, uint32_t *out, tamis_error *err) {
+    const gguf_record *r = gguf_writer_find(w, "general.alignment");
+    *out = GGUF_DEFAULT_ALIGNMENT;
+    if (!r) return TAMIS_OK;
+    uint64_t value = gguf_record_kind(r) == TAMIS_GGUF_U32
+                         ? gguf_load(gguf_record_value(r), 4, false)
+                         : 0;
+    if (value < 8 || value > 65536 || (value & (value - 1)))
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key 'general.alignment' must be a u32 and a power of two from 8 to "
+                          "65536 to be written");
+    *out = (uint32_t)value;
+    return TAMIS_OK;
+}
+
+static uint64_t info_bytes(const gguf_out_tensor *t) {
+    return 8 + strlen(t->name) + 4 + 8 * (uint64_t)t->n_dims + 4 + 8;
+}
+
+/* Size of header, records and infos with padding, and of the data behind them. */
+static tamis_status layout(const tamis_gguf_writer *w, uint32_t alignment, uint64_t *head_bytes,
+                           uint64_t *data_bytes, tamis_error *err) {
+    uint64_t head = GGUF_HEADER_BYTES, data = 0;
+    bool fits = true;
+    for (uint64_t i = 0; i < w->n_records; i++)
+        fits = fits && tamis_add_u64(head, w->records[i].n_bytes, &head);
+    for (uint64_t i = 0; i < w->n_tensors; i++) {
+        fits = fits && tamis_add_u64(head, info_bytes(&w->tensors[i]), &head) &&
+               tamis_add_u64(data, w->tensors[i].n_bytes, &data) &&
+               tamis_align_up_u64(data, alignment, &data);
+    }
+    uint64_t total;
+    if (!fits || !tamis_align_up_u64(head, alignment, &head) ||
+        !tamis_add_u64(head, data, &total) || total > INT64_MAX)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "the size of the output overflows");
+    *head_bytes = head;
+    *data_bytes = data;
+    return TAMIS_OK;
+}
+
+tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out, tamis_error *err) {
+    uint32_t alignment;
+    uint64_t head = 0, data = 0;
+    tamis_status st = find_alignment(w, &alignment, err);
+    if (!st) st = layout(w, alignment, &head, &data, err);
+    if (!st) *out = head + data;
+    return st;
+}
+
+static tamis_status write_header(tamis_gguf_writer *w, tamis_error *err) {
+    uint8_t header[GGUF_HEADER_BYTES];
+    memcpy(header, "GGUF", 4);
+    gguf_store(header + 4, 4, 3);
+    gguf_store(header + 8, 8, w->n_tensors);
+    gguf_store(header + 16, 8, w->n_records);
+    tamis_status st = tamis_output_write(w->output, header, sizeof header, err);
+    for (uint64_t i = 0; !st && i < w->n_records; i++)
+        st = tamis_output_write(w->output, w->records[i].bytes, w->records[i].n_bytes, err);
+    return st;
+}
+
+static tamis_status write_infos(tamis_gguf_writer *w, tamis_error *err) {
+    uint8_t info[8 + GGUF_MAX_NAME_BYTES + 4 + 4 * 8 + 4 + 8];
+    uint64_t offset = 0; /* sums were checked by layout() */
+    tamis_status st = TAMIS_OK;
+    for (uint64_t i = 0; !st && i < w->n_tensors; i++) {
+        const gguf_out_tensor *t = &w->tensors[i];
+        size_t n_name = strlen(t->name);
+        uint8_t *p = info;
+        gguf_store(p, 8, n_name);
+        memcpy(p + 8, t->name, n_name);
+        p += 8 + n_name;
+        gguf_store(p, 4, (uint64_t)t->n_dims);
+        p += 4;
+        for (int j = 0; j < t->n_dims; j++, p += 8)
+            gguf_store(p, 8, t->ne[j]);
+        gguf_store(p, 4, (uint64_t)t->type_id);
+        gguf_store(p + 4, 8, offset);
+        p += 12;
+        st = tamis_output_write(w->output, info, (size_t)(p - info), err);
+        (void)tamis_align_up_u64(offset + t->n_bytes, w->alignment, &offset);
+    }
+    return st;
+}
+
+tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_error *err) {
+    uint64_t head = 0, data = 0;
+    if (w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: writing has begun already", path);
+    tamis_status st = find_alignment(w, &w->alignment, err);
+    if (!st) st = layout(w, w->alignment, &head, &data, err);
+    if (st) return tamis_fail_prefix(err, "%s: ", path);
+    st = tamis_output_open(path, &w->output, err);
+    if (!st) st = tamis_output_reserve(w->output, head + data, err);
+    if (!st) st = write_header(w, err);
+    if (!st) st = write_infos(w, err);
+    if (!st) st = tamis_output_write_zeros(w->output, head - tamis_output_size(w->output), err);
+    if (st) {
+        tamis_output_discard(w->output);
+        w->output = NULL;
+        return st;
+    }
+    w->i_tensor = 0;
+    w->written = 0;
+    return TAMIS_OK;
+}
+
+tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
+                                   tamis_error *err) {
+    if (!w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "data written before begin");
+    if (w->i_tensor == w->n_tensors)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: data after the last tensor",
+                          tamis_output_path(w->output));
+    const gguf_out_tensor *t = &w->tensors[w->i_tensor];
+    size_t n;
+    if (n_bytes > t->n_bytes - w->written || !tamis_to_size(n_bytes, &n)) {
+        char quoted[GGUF_QUOTE_BYTES];
+        gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, quoted);
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: tensor '%s': %llu bytes written after %llu of %llu",
+                          tamis_output_path(w->output), quoted, (ull)n_bytes, (ull)w->written,
+                          (ull)t->n_bytes);
+    }
+    tamis_status st = tamis_output_write(w->output, data, n, err);
+    if (st) return st;
+    w->written += n_bytes;
+    if (w->written < t->n_bytes) return TAMIS_OK;
+    uint64_t padded = w->written;
+    (void)tamis_align_up_u64(w->written, w->alignment, &padded);
+    w->i_tensor++;
+    w->written = 0;
+    return tamis_output_write_zeros(w->output, padded - t->n_bytes, err);
+}
+
+tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
+    if (!w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "commit before begin");
+    if (w->i_tensor != w->n_tensors) {
+        char quoted[GGUF_QUOTE_BYTES];
+        const char *name = w->tensors[w->i_tensor].name;
+        gguf_quote((tamis_bytes){ name, strlen(name) }, quoted);
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: tensor '%s' is not complete",
+                          tamis_output_path(w->output), quoted);
+    }
+    tamis_status st = tamis_output_commit(w->output, err);
+    w->output = NULL;
+    return st;
+}

@@ -1,0 +1,54 @@
+/* writer_internal.h - the state of a file being written, shared by writer*.c.
+ * A key is kept as the finished bytes of its record, so writing is copying. */
+#ifndef TAMIS_GGUF_WRITER_INTERNAL_H
+#define TAMIS_GGUF_WRITER_INTERNAL_H
+
+#include "base/atomic_file.h"
+#include "gguf/gguf_internal.h"
+
+typedef struct gguf_record {
+    uint8_t *bytes; /* key length, key, kind, value: little-endian */
+    size_t n_bytes;
+    size_t key_bytes;
+} gguf_record;
+
+typedef struct gguf_out_tensor {
+    char name[GGUF_MAX_NAME_BYTES + 1];
+    int32_t type_id, n_dims;
+    uint64_t ne[4];
+    uint64_t n_bytes; /* of data, without padding */
+} gguf_out_tensor;
+
+struct tamis_gguf_writer {
+    gguf_record *records;
+    uint64_t n_records, records_capacity;
+    tamis_name_index keys; /* handles are record numbers + 1; room for keys_capacity */
+    uint64_t keys_capacity;
+
+    gguf_out_tensor *tensors;
+    uint64_t n_tensors, tensors_capacity;
+    tamis_name_index names; /* handles are tensor numbers + 1 */
+    uint64_t names_capacity;
+
+    tamis_output *output; /* between begin and commit */
+    uint32_t alignment;   /* fixed by begin */
+    uint64_t i_tensor;    /* the one being written */
+    uint64_t written;     /* bytes of it so far */
+};
+
+static inline void gguf_store(uint8_t *p, size_t width, uint64_t v) {
+    for (size_t i = 0; i < width; i++, v >>= 8)
+        p[i] = (uint8_t)v;
+}
+
+/* Payload of a record: what follows the kind. */
+static inline const uint8_t *gguf_record_value(const gguf_record *r) {
+    return r->bytes + 8 + r->key_bytes + 4;
+}
+static inline tamis_gguf_kind gguf_record_kind(const gguf_record *r) {
+    return (tamis_gguf_kind)gguf_load(r->bytes + 8 + r->key_bytes, 4, false);
+}
+/* The record of a key, or NULL. */
+const gguf_record *gguf_writer_find(const tamis_gguf_writer *w, const char *key);
+
+#endif
