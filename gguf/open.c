@@ -40,7 +40,7 @@ static tamis_status read_file_metadata(gguf_file *f, tamis_error *err) {
     tamis_status st = gguf_read_metadata(f, err);
     if (!st) st = gguf_check_known_keys(f, err);
     if (!st) st = gguf_check_vocabulary(f, err);
-    return st ? tamis_fail_prefix(err, "%s: ", f->path) : TAMIS_OK;
+    return st ? tamis_fail_prefix(err, "%s", f->path) : TAMIS_OK;
 }
 
 /* Append a file to the set and read its metadata; it belongs to g from here on. */
@@ -57,7 +57,7 @@ static tamis_status add_file(tamis_gguf *g, const char *path, const void *data, 
 static tamis_status read_table(tamis_gguf *g, int32_t i_file, const tamis_gguf_options *options,
                                tamis_error *err) {
     tamis_status st = gguf_read_tensor_infos(g, i_file, options, err);
-    return st ? tamis_fail_prefix(err, "%s: ", g->files[i_file].path) : TAMIS_OK;
+    return st ? tamis_fail_prefix(err, "%s", g->files[i_file].path) : TAMIS_OK;
 }
 
 /* Replace the one part that was opened by all parts, in order. */
@@ -74,7 +74,7 @@ static tamis_status open_parts(tamis_gguf *g, const gguf_split *split,
             if (!st) st = gguf_check_part(&g->files[i], split, i, err);
             if (!st) st = read_table(g, (int32_t)i, options, err);
             if (st)
-                (void)tamis_fail_prefix(err, "part %lld of %lld: ", (long long)i + 1,
+                (void)tamis_fail_prefix(err, "part %lld of %lld", (long long)i + 1,
                                         (long long)split->count);
         }
         free(path);
@@ -209,7 +209,7 @@ tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor
         if (st) {
             char quoted[GGUF_QUOTE_BYTES];
             gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, quoted);
-            return tamis_fail_prefix(err, "tensor '%s': ", quoted);
+            return tamis_fail_prefix(err, "tensor '%s'", quoted);
         }
     } else {
         memcpy(dst, f->memory + at, n);

@@ -175,7 +175,7 @@ static tamis_status skip_values(gguf_file *f, tamis_gguf_kind kind, uint64_t n, 
         for (uint64_t i = 0; i < n; i++) {
             tamis_bytes unused;
             tamis_status st = gguf_take_string(f, "a string", &unused, err);
-            if (st) return n > 1 ? tamis_fail_prefix(err, "element %llu: ", (ull)i) : st;
+            if (st) return n > 1 ? tamis_fail_prefix(err, "element %llu", (ull)i) : st;
         }
         return TAMIS_OK;
     }
@@ -196,7 +196,8 @@ static tamis_status skip_array(gguf_file *f, tamis_error *err) {
     if (kind >= TAMIS_GGUF_N_KINDS)
         return tamis_fail(err, TAMIS_BAD_INPUT, "unknown value type %llu of the elements",
                           (ull)kind);
-    size_t width = kind == TAMIS_GGUF_STRING ? 8 : gguf_kind_bytes((tamis_gguf_kind)kind);
+    /* Strings are walked one by one, so that the message can name the one that is cut. */
+    size_t width = kind == TAMIS_GGUF_STRING ? 1 : gguf_kind_bytes((tamis_gguf_kind)kind);
     if (n > (f->size - f->pos) / width)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "truncated: array of %llu elements at offset %llu is longer than the "
@@ -226,7 +227,7 @@ static tamis_status read_kv(gguf_file *f, uint64_t i_kv, tamis_error *err) {
     uint64_t offset = f->pos;
     tamis_status st = gguf_take_string(f, "a key", &key, err);
     if (!st) st = check_key(key, err);
-    if (st) return tamis_fail_prefix(err, "key %llu at offset %llu: ", (ull)i_kv, (ull)offset);
+    if (st) return tamis_fail_prefix(err, "key %llu at offset %llu", (ull)i_kv, (ull)offset);
 
     st = tamis_grow(&f->kv_offsets, &f->kv_capacity, i_kv + 1, sizeof *f->kv_offsets, err);
     if (st) return st;
@@ -240,7 +241,7 @@ static tamis_status read_kv(gguf_file *f, uint64_t i_kv, tamis_error *err) {
     if (!st) return TAMIS_OK;
     char quoted[GGUF_QUOTE_BYTES]; /* the key again: head may have moved */
     gguf_quote(gguf_string_at(f, (uint32_t)offset), quoted);
-    return tamis_fail_prefix(err, "key %llu '%s': ", (ull)i_kv, quoted);
+    return tamis_fail_prefix(err, "key %llu '%s'", (ull)i_kv, quoted);
 }
 
 static tamis_status index_keys(gguf_file *f, tamis_error *err) {

@@ -103,11 +103,11 @@ static tamis_status read_info(gguf_file *f, tamis_gguf_tensor *t, uint64_t i_inf
     tamis_status st = gguf_take_string(f, "a tensor name", &name, err);
     if (!st) st = check_name(name, err);
     if (st)
-        return tamis_fail_prefix(err, "tensor info %llu at offset %llu: ", (ull)i_info,
+        return tamis_fail_prefix(err, "tensor info %llu at offset %llu", (ull)i_info,
                                  (ull)offset);
     gguf_quote(name, quoted);
     st = read_shape(f, t, &n_dims, err);
-    if (st) return tamis_fail_prefix(err, "tensor info %llu '%s': ", (ull)i_info, quoted);
+    if (st) return tamis_fail_prefix(err, "tensor info %llu '%s'", (ull)i_info, quoted);
     if (!n_dims)
         tamis_warn(log, "%s: tensor '%s' has n_dims 0, read as one element", f->path, quoted);
     return TAMIS_OK;
@@ -129,7 +129,7 @@ static void bind_names(gguf_file *f, tamis_gguf_tensor *tensors) {
 
 static tamis_status tensor_fail(const tamis_gguf_tensor *t, tamis_error *err) {
     char quoted[GGUF_QUOTE_BYTES];
-    return tamis_fail_prefix(err, "tensor '%s': ", gguf_quote(text_of(t->name), quoted));
+    return tamis_fail_prefix(err, "tensor '%s'", gguf_quote(text_of(t->name), quoted));
 }
 
 static tamis_status check_bounds(const gguf_file *f, tamis_gguf_tensor *tensors,
@@ -299,7 +299,7 @@ tamis_status gguf_check_layer_numbers(const tamis_gguf *g, tamis_error *err) {
         }
         if (!st) continue;
         (void)tensor_fail(t, err);
-        return tamis_fail_prefix(err, "%s: ", g->files[t->i_file].path);
+        return tamis_fail_prefix(err, "%s", g->files[t->i_file].path);
     }
     return TAMIS_OK;
 }

@@ -105,7 +105,7 @@ tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32
         st = index_name(w, err);
         if (st) w->n_tensors--;
     }
-    return st ? tamis_fail_prefix(err, "tensor '%s': ", quoted) : TAMIS_OK;
+    return st ? tamis_fail_prefix(err, "tensor '%s'", quoted) : TAMIS_OK;
 }
 
 static tamis_status find_alignment(const tamis_gguf_writer *w, uint32_t *out, tamis_error *err) {
@@ -198,7 +198,7 @@ tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_erro
     if (w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: writing has begun already", path);
     tamis_status st = find_alignment(w, &w->alignment, err);
     if (!st) st = layout(w, w->alignment, &head, &data, err);
-    if (st) return tamis_fail_prefix(err, "%s: ", path);
+    if (st) return tamis_fail_prefix(err, "%s", path);
     st = tamis_output_open(path, &w->output, err);
     if (!st) st = tamis_output_reserve(w->output, head + data, err);
     if (!st) st = write_header(w, err);
