@@ -1,7 +1,7 @@
 /* encode_internal.h - the encoders behind the type table and tamis_encode_row().
  * The same source is compiled once per CPU level; every level gives the same bytes,
  * because a lane of a vector only ever meets lanes of other blocks in sums whose order
- * is fixed (encode_tile.h). */
+ * is fixed (encode_tile_internal.h). */
 #ifndef TAMIS_FORMATS_ENCODE_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_INTERNAL_H
 

@@ -1,7 +1,7 @@
 /* encode_plain.c - the encoders without CPU-specific flags, and those of the float types.
  * The search is compute bound; the float types are memory bound. */
 #define TAMIS_LANES 4
-#include "formats/encode_body.h"
+#include "formats/encode_body_internal.h"
 
 void tamis_encode_f32(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     (void)importance;

@@ -1,6 +1,6 @@
 /* encode_avx2.c - the encoders compiled for AVX2: 8 sub-blocks at a time. */
 #define TAMIS_LANES 8
-#include "formats/encode_body.h"
+#include "formats/encode_body_internal.h"
 
 const tamis_encoders tamis_encoders_avx2 = {
     .cpu = "avx2",

@@ -1,6 +1,6 @@
 /* encode_avx512.c - the encoders compiled for AVX-512: 16 sub-blocks at a time. */
 #define TAMIS_LANES 16
-#include "formats/encode_body.h"
+#include "formats/encode_body_internal.h"
 
 const tamis_encoders tamis_encoders_avx512 = {
     .cpu = "avx512",

@@ -1,8 +1,8 @@
-/* encode_body.h - the encoders of one CPU level: search tile by tile, then pack blocks.
+/* encode_body_internal.h - the encoders of one CPU level: search tile by tile, then pack blocks.
  * Included once per level by a file that defines TAMIS_LANES. Layouts:
  * reference/tensor-types.md sections 3 and 4. */
-#ifndef TAMIS_FORMATS_ENCODE_BODY_H
-#define TAMIS_FORMATS_ENCODE_BODY_H
+#ifndef TAMIS_FORMATS_ENCODE_BODY_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_BODY_INTERNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,8 +11,8 @@ enum { REFITS = 2, REACH = 1 };
 
 #include "formats/encode_internal.h"
 #include "formats/formats.h"
-#include "formats/encode_symmetric.h"
-#include "formats/encode_affine.h"
+#include "formats/encode_symmetric_internal.h"
+#include "formats/encode_affine_internal.h"
 
 static const float ratios_q4_0[] = {-8.0f, -7.0f, -7.25f, -7.5f, -7.75f, -8.25f, -8.5f, -6.5f, 7.0f, 6.5f};
 static const float ratios_q5_0[] = {-16.0f, -15.0f, -15.25f, -15.5f, -15.75f, -16.25f, -16.5f, -14.5f, 15.0f, 15.4f};
@@ -64,7 +64,7 @@ INLINE void put_fifth_bits(uint8_t *qh, const uint8_t *q) {
     }
 }
 
-#include "formats/encode_simple_body.h"
-#include "formats/encode_super_body.h"
+#include "formats/encode_simple_internal.h"
+#include "formats/encode_super_internal.h"
 
 #endif

@@ -1,7 +1,7 @@
-/* encode_simple_body.h - encoders of the 32-element formats, one block per lane.
- * Part of encode_body.h. */
-#ifndef TAMIS_FORMATS_ENCODE_SIMPLE_BODY_H
-#define TAMIS_FORMATS_ENCODE_SIMPLE_BODY_H
+/* encode_simple_internal.h - encoders of the 32-element formats, one block per lane.
+ * Part of encode_body_internal.h. */
+#ifndef TAMIS_FORMATS_ENCODE_SIMPLE_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_SIMPLE_INTERNAL_H
 
 typedef void put_symmetric(uint8_t *block, float d, const uint8_t *q);
 typedef void put_affine(uint8_t *block, float d, float minimum, const uint8_t *q);

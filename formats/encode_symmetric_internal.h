@@ -1,13 +1,14 @@
-/* encode_symmetric.h - search for formats whose values are scale * code: q4_0, q5_0, q3_K,
+/* encode_symmetric_internal.h - search for formats whose values are scale * code: q4_0, q5_0, q3_K,
  * q6_K, and iq4_nl, iq4_xs where the code names an entry of a fixed table of values.
  * A sub-block tries a row of inverse scales, each judged by the weighted least-squares scale
  * of the codes it gives; super-blocks then choose d among candidates, the integer scales by
  * the error of the codes re-rounded with them, and refit d in closed form.
  * Whatever is chosen is judged by its error as the decoder sees it. Compute bound. */
-#ifndef TAMIS_FORMATS_ENCODE_SYMMETRIC_H
-#define TAMIS_FORMATS_ENCODE_SYMMETRIC_H
+#ifndef TAMIS_FORMATS_ENCODE_SYMMETRIC_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_SYMMETRIC_INTERNAL_H
 
-#include "formats/encode_tile.h"
+#include "formats/encode_codebook_internal.h"
+#include "formats/encode_tile_internal.h"
 
 typedef struct code_set {
     int n_sub;        /* elements per sub-block */
@@ -18,21 +19,6 @@ typedef struct code_set {
     const float *ratios; /* value the largest element is tried at */
     float scale_lo, scale_hi; /* integer sub-scales; both 1 when there are none */
 } code_set;
-
-/* The iq4 values (reference/codebooks/kvalues_iq4nl.txt) and the middles between them. */
-static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                     1,    13,   25,  38,  53,  69,  89,  113};
-
-/* The value nearest to t. */
-INLINE vf iq4_nearest(vf t) {
-    vf v = v_set(iq4_values[0]);
-    for (int i = 0; i < 15; i++) {
-        float middle = 0.5f * (iq4_values[i] + iq4_values[i + 1]);
-        vi above = t > v_set(middle);
-        v += (vf)(above & (vi)v_set(iq4_values[i + 1] - iq4_values[i]));
-    }
-    return v;
-}
 
 INLINE vf nearest_value(vf t, const code_set *set) {
     return set->is_codebook ? iq4_nearest(t) : v_clamp(v_round(t), set->lo, set->hi);
@@ -215,25 +201,15 @@ INLINE void fit_d(const code_set *set, const lanes *ideal, const lanes *curvatur
 /* The codes of the choice: value - lo for integers, index for the table. */
 INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_choice *c,
                             codes *out) {
-    for (int e = 0; e < set->n_sub; e++) {
-        FOR_LANES(g) {
-            vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
-            vf t_e = v_load(&t->x[e][g]) * id, code;
-            if (set->is_codebook) {
-                code = v_set(0.0f);
-                for (int i = 0; i < 15; i++) {
-                    vi above = t_e > v_set(0.5f * (iq4_values[i] + iq4_values[i + 1]));
-                    code += (vf)(above & (vi)v_set(1.0f));
-                }
-            } else {
-                code = nearest_value(t_e, set) - v_set(set->lo);
-            }
-            vb bytes = __builtin_convertvector(__builtin_convertvector(code, vi), vb);
-            uint8_t *at = out->row + e;
-            for (int i = 0; i < TAMIS_LANES; i++) {
-                at[(g + i) * set->n_sub] = bytes[i];
-            }
+    FOR_LANES(g) {
+        vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
+        vf code[MAX_SUB];
+        for (int e = 0; e < set->n_sub; e++) {
+            vf scaled = v_load(&t->x[e][g]) * id;
+            code[e] = set->is_codebook ? iq4_nearest_index(scaled)
+                                       : nearest_value(scaled, set) - v_set(set->lo);
         }
+        store_turned(code, g, set->n_sub, out);
     }
 }
 
@@ -267,16 +243,22 @@ INLINE void symmetric_search(const tile *t, const code_set *set, symmetric_choic
     } else {
         c.d = ideal;
     }
-    FOR_LANES(g) {
-        v_store(c.d.v + g, v_f16(v_load(c.d.v + g)));
+    int reach = set->unit > 1 ? REACH : 0;
+    lanes wide = c.d;
+    round_steps(&c.d);
+    choose_scales(t, set, &ideal, &c, reach);
+    keep_better_choice(best, &c);
+    if (widen_tiny_steps(&wide)) {
+        c.d = wide;
+        round_steps(&c.d);
+        choose_scales(t, set, &ideal, &c, reach);
+        keep_better_choice(best, &c);
     }
     for (int i = 0; i < REFITS; i++) {
-        choose_scales(t, set, &ideal, &c, set->unit > 1 ? REACH : 0);
-        keep_better_choice(best, &c);
         refit_d(t, set, best, &c.d, &ideal);
+        choose_scales(t, set, &ideal, &c, reach);
+        keep_better_choice(best, &c);
     }
-    choose_scales(t, set, &ideal, &c, set->unit > 1 ? REACH : 0);
-    keep_better_choice(best, &c);
     symmetric_codes(t, set, best, out);
 }
 

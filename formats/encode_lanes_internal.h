@@ -1,9 +1,9 @@
-/* encode_lanes.h - vectors of TAMIS_LANES floats and the few operations encoders need.
+/* encode_lanes_internal.h - vectors of TAMIS_LANES floats and the few operations encoders need.
  * Elementwise IEEE operations only, so that every width gives the same bits: a lane holds
  * one sub-block and never meets another lane here. The including file defines
  * TAMIS_LANES (4, 8 or 16) and is compiled with the flags of its CPU level. */
-#ifndef TAMIS_FORMATS_ENCODE_LANES_H
-#define TAMIS_FORMATS_ENCODE_LANES_H
+#ifndef TAMIS_FORMATS_ENCODE_LANES_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_LANES_INTERNAL_H
 
 #include <stdint.h>
 #if defined(__x86_64__)
@@ -91,6 +91,55 @@ INLINE vf v_f16(vf a) {
     /* Below 2^-14 f16 counts in 2^-24, the last place of 0.75. */
     vf subnormal = (a + v_set(0.75f)) - v_set(0.75f);
     return v_select(v_abs(a) < v_set(0x1p-14f), subnormal, (vf)normal);
+}
+
+/* Lane lists of shuffles, a number per lane. ACROSS: the lane `step` away; EVEN and ODD: of a
+ * pair of vectors, what a transposition by `step` puts in the first and in the second. */
+#define ACROSS(i, step) ((i) ^ (step))
+#define EVEN(i, step) (((i) & (step)) ? TAMIS_LANES + (i) - (step) : (i))
+#define ODD(i, step) (((i) & (step)) ? TAMIS_LANES + (i) : (i) + (step))
+#define LIST_4(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#define LIST_8(f, s) LIST_4(f, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#define LIST_16(f, s)                                                                             \
+    LIST_8(f, s), f(8, s), f(9, s), f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
+#if TAMIS_LANES == 16
+#define LIST(f, s) LIST_16(f, s)
+#elif TAMIS_LANES == 8
+#define LIST(f, s) LIST_8(f, s)
+#else
+#define LIST(f, s) LIST_4(f, s)
+#endif
+
+/* Each lane gets what the lane `step` away holds; step 1, 2, 4 or 8, below TAMIS_LANES. */
+INLINE vf v_across(vf a, int step) {
+#if TAMIS_LANES == 16
+    if (step == 8) return __builtin_shufflevector(a, a, LIST(ACROSS, 8));
+#endif
+#if TAMIS_LANES >= 8
+    if (step == 4) return __builtin_shufflevector(a, a, LIST(ACROSS, 4));
+#endif
+    return step == 2 ? __builtin_shufflevector(a, a, LIST(ACROSS, 2))
+                     : __builtin_shufflevector(a, a, LIST(ACROSS, 1));
+}
+
+#define TURN_STAGE(step)                                                                           \
+    for (int i = 0; i < TAMIS_LANES; i++) {                                                        \
+        if (i & (step)) continue;                                                                  \
+        vf a = m[i], b = m[i + (step)];                                                            \
+        m[i] = __builtin_shufflevector(a, b, LIST(EVEN, step));                                    \
+        m[i + (step)] = __builtin_shufflevector(a, b, LIST(ODD, step));                            \
+    }
+
+/* Transpose a square of TAMIS_LANES vectors. */
+INLINE void v_turn(vf m[TAMIS_LANES]) {
+#if TAMIS_LANES == 16
+    TURN_STAGE(8)
+#endif
+#if TAMIS_LANES >= 8
+    TURN_STAGE(4)
+#endif
+    TURN_STAGE(2)
+    TURN_STAGE(1)
 }
 
 #endif

@@ -1,13 +1,14 @@
-/* encode_tile.h - a tile: 16 sub-blocks of a row, turned so that a vector holds one
+/* encode_tile_internal.h - a tile: 16 sub-blocks of a row, turned so that a vector holds one
  * element of several sub-blocks. Sums over a sub-block are then sums of vectors in order of
  * elements; sums over a super-block ("unit") go through unit_sum(), whose tree is the
  * same for every vector width. A unit is 1 lane (32-element formats), 8 or 16 lanes. */
-#ifndef TAMIS_FORMATS_ENCODE_TILE_H
-#define TAMIS_FORMATS_ENCODE_TILE_H
+#ifndef TAMIS_FORMATS_ENCODE_TILE_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_TILE_INTERNAL_H
 
+#include <stdbool.h>
 #include <string.h>
 
-#include "formats/encode_lanes.h"
+#include "formats/encode_lanes_internal.h"
 #include "formats/float16.h"
 
 enum { LANES = 16, MAX_SUB = 32 };
@@ -32,36 +33,79 @@ typedef struct codes {
 
 /* Replace each lane by the sum over its unit. Butterfly, so all lanes get the same bits. */
 INLINE void unit_sum(lanes *a, int unit) {
+    lanes b;
     for (int step = unit / 2; step > 0; step /= 2) {
-        lanes b;
-        for (int i = 0; i < LANES; i++) {
-            b.v[i] = a->v[i] + a->v[i ^ step];
+        b = *a;
+        FOR_LANES(g) {
+            vf mine = v_load(b.v + g);
+            vf other = step < TAMIS_LANES ? v_across(mine, step) : v_load(b.v + (g ^ step));
+            v_store(a->v + g, mine + other);
         }
-        *a = b;
     }
 }
 
 /* Replace each lane by the largest of its unit. */
 INLINE void unit_max(lanes *a, int unit) {
+    lanes b;
     for (int step = unit / 2; step > 0; step /= 2) {
-        lanes b;
-        for (int i = 0; i < LANES; i++) {
-            b.v[i] = a->v[i] > a->v[i ^ step] ? a->v[i] : a->v[i ^ step];
+        b = *a;
+        FOR_LANES(g) {
+            vf mine = v_load(b.v + g);
+            vf other = step < TAMIS_LANES ? v_across(mine, step) : v_load(b.v + (g ^ step));
+            v_store(a->v + g, v_max(mine, other));
         }
-        *a = b;
     }
 }
 
+/* out[e][l] = row[l * n_sub + e]; lanes past n_lanes are zero. */
 INLINE void load_turned(const float *row, int n_lanes, int n_sub, float out[][LANES]) {
-    for (int l = 0; l < n_lanes; l++) {
-        for (int e = 0; e < n_sub; e++) {
-            out[e][l] = row[l * n_sub + e];
+    FOR_LANES(g) {
+        for (int at = 0; at < n_sub; at += TAMIS_LANES) {
+            vf m[TAMIS_LANES];
+            for (int i = 0; i < TAMIS_LANES; i++) {
+                m[i] = v_set(0.0f);
+                if (g + i < n_lanes) {
+                    memcpy(&m[i], row + (g + i) * n_sub + at, sizeof m[i]);
+                }
+            }
+            v_turn(m);
+            for (int i = 0; i < TAMIS_LANES; i++) {
+                v_store(&out[at + i][g], m[i]);
+            }
         }
     }
-    for (int l = n_lanes; l < LANES; l++) {
-        for (int e = 0; e < n_sub; e++) {
-            out[e][l] = 0.0f;
+}
+
+/* Codes of one vector of lanes, code[e] of element e, into the order of the row. */
+INLINE void store_turned(const vf *code, int g, int n_sub, codes *out) {
+    for (int at = 0; at < n_sub; at += TAMIS_LANES) {
+        vf m[TAMIS_LANES];
+        memcpy(m, code + at, sizeof m);
+        v_turn(m);
+        for (int i = 0; i < TAMIS_LANES; i++) {
+            vb bytes = __builtin_convertvector(__builtin_convertvector(m[i], vi), vb);
+            memcpy(out->row + (g + i) * n_sub + at, &bytes, sizeof bytes);
         }
+    }
+}
+
+/* Steps of few f16 subnormal units (2^-24), rounded away from zero: half a unit added. False
+ * when no lane has one; the rounding of larger steps costs next to nothing. */
+INLINE bool widen_tiny_steps(lanes *d) {
+    bool any = false;
+    for (int l = 0; l < LANES; l++) {
+        float magnitude = d->v[l] < 0.0f ? -d->v[l] : d->v[l];
+        if (magnitude > 0.0f && magnitude < 0x1p-17f) {
+            d->v[l] += d->v[l] < 0.0f ? -0x1p-25f : 0x1p-25f;
+            any = true;
+        }
+    }
+    return any;
+}
+
+INLINE void round_steps(lanes *d) {
+    FOR_LANES(g) {
+        v_store(d->v + g, v_f16(v_load(d->v + g)));
     }
 }
 

@@ -1,7 +1,7 @@
-/* encode_super_body.h - encoders of the 256-element formats: a tile is one super-block of 16
- * sub-blocks, or two of 8. Part of encode_body.h. */
-#ifndef TAMIS_FORMATS_ENCODE_SUPER_BODY_H
-#define TAMIS_FORMATS_ENCODE_SUPER_BODY_H
+/* encode_super_internal.h - encoders of the 256-element formats: a tile is one super-block of 16
+ * sub-blocks, or two of 8. Part of encode_body_internal.h. */
+#ifndef TAMIS_FORMATS_ENCODE_SUPER_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_SUPER_INTERNAL_H
 
 enum { SUPER = 256 };
 

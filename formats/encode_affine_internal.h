@@ -1,13 +1,13 @@
-/* encode_affine.h - search for formats whose values are scale * code + minimum: q4_1, q5_1
+/* encode_affine_internal.h - search for formats whose values are scale * code + minimum: q4_1, q5_1
  * and q2_K, q4_K, q5_K, where y = (d * sc) * q - (dmin * m) with small integers sc and m.
  * A sub-block tries a row of inverse scales, each followed by the weighted least-squares
  * line through its codes; super-blocks then choose sc and m by the error of the codes
  * re-rounded with them, and refit d and dmin in closed form. dmin takes the sign that suits
  * the super-block, so values that are all positive keep a positive minimum. Compute bound. */
-#ifndef TAMIS_FORMATS_ENCODE_AFFINE_H
-#define TAMIS_FORMATS_ENCODE_AFFINE_H
+#ifndef TAMIS_FORMATS_ENCODE_AFFINE_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_AFFINE_INTERNAL_H
 
-#include "formats/encode_tile.h"
+#include "formats/encode_tile_internal.h"
 
 typedef struct line_set {
     int n_sub;    /* elements per sub-block */
@@ -261,8 +261,8 @@ INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, affine_
     lanes scale = ideal->scale, minimum;
     if (set->scale_hi == 0.0f) {
         FOR_LANES(g) {
-            v_store(c->d.v + g, v_f16(v_load(scale.v + g)));
-            v_store(c->dmin.v + g, v_f16(v_load(ideal->minimum.v + g)));
+            v_store(c->d.v + g, v_load(scale.v + g));
+            v_store(c->dmin.v + g, v_load(ideal->minimum.v + g));
         }
         return;
     }
@@ -273,22 +273,20 @@ INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, affine_
     unit_max(&minimum, set->unit);
     FOR_LANES(g) {
         vf m = v_load(minimum.v + g);
-        v_store(c->d.v + g, v_f16(v_load(scale.v + g) * v_set(1.0f / set->scale_hi)));
-        v_store(c->dmin.v + g, v_f16(m * v_set(1.0f / set->scale_hi)));
+        v_store(c->d.v + g, v_load(scale.v + g) * v_set(1.0f / set->scale_hi));
+        v_store(c->dmin.v + g, m * v_set(1.0f / set->scale_hi));
     }
 }
 
 INLINE void affine_codes(const tile *t, const line_set *set, const affine_choice *c, codes *out) {
-    for (int e = 0; e < set->n_sub; e++) {
-        FOR_LANES(g) {
-            vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
-            vf offset = v_load(c->dmin.v + g) * v_load(c->minimum.v + g) * id;
-            vf q = v_clamp(v_round(v_load(&t->x[e][g]) * id + offset), 0.0f, set->hi);
-            vb bytes = __builtin_convertvector(__builtin_convertvector(q, vi), vb);
-            for (int i = 0; i < TAMIS_LANES; i++) {
-                out->row[(g + i) * set->n_sub + e] = bytes[i];
-            }
+    FOR_LANES(g) {
+        vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
+        vf offset = v_load(c->dmin.v + g) * v_load(c->minimum.v + g) * id;
+        vf code[MAX_SUB];
+        for (int e = 0; e < set->n_sub; e++) {
+            code[e] = v_clamp(v_round(v_load(&t->x[e][g]) * id + offset), 0.0f, set->hi);
         }
+        store_turned(code, g, set->n_sub, out);
     }
 }
 
@@ -330,17 +328,29 @@ INLINE void affine_search(const tile *t, const line_set *set, affine_choice *bes
     ideal_lines(t, set, &ends, &ideal, &positive);
     widest_steps(set, &ends, &c);
     set_dmin_sign(set, &positive, &c);
+    round_steps(&c.d);
+    round_steps(&c.dmin);
     choose_integers(t, set, &ends, &c, 0);
     *best = c;
     widest_steps(set, &ideal, &c);
     set_dmin_sign(set, &positive, &c);
-    for (int i = 0; i < REFITS; i++) {
-        choose_integers(t, set, &ideal, &c, REACH);
-        keep_better_affine(best, &c);
-        refit_affine(t, set, best, &c, &ideal);
-    }
+    affine_choice wide = c;
+    round_steps(&c.d);
+    round_steps(&c.dmin);
     choose_integers(t, set, &ideal, &c, REACH);
     keep_better_affine(best, &c);
+    bool is_tiny = widen_tiny_steps(&wide.d);
+    if (widen_tiny_steps(&wide.dmin) || is_tiny) {
+        round_steps(&wide.d);
+        round_steps(&wide.dmin);
+        choose_integers(t, set, &ideal, &wide, REACH);
+        keep_better_affine(best, &wide);
+    }
+    for (int i = 0; i < REFITS; i++) {
+        refit_affine(t, set, best, &c, &ideal);
+        choose_integers(t, set, &ideal, &c, REACH);
+        keep_better_affine(best, &c);
+    }
     affine_codes(t, set, best, out);
 }
 
