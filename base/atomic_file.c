@@ -137,8 +137,21 @@ static tamis_status create_temporary(tamis_output *out, const struct stat *old,
     return TAMIS_OK;
 }
 
+/* Our own descriptor behind a name such as /dev/stdout, -1 for all others. A file that the shell
+ * redirected must be written through it, not replaced by another one of the same name. */
+static int standard_stream(const char *path) {
+    if (strcmp(path, "/dev/stdout") == 0) return STDOUT_FILENO;
+    return strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : -1;
+}
+
 static tamis_status open_target(tamis_output *out, tamis_error *err) {
     struct stat old;
+    int stream = standard_stream(out->path);
+    if (stream >= 0) {
+        out->fd = fcntl(stream, F_DUPFD_CLOEXEC, 3);
+        if (out->fd >= 0) return TAMIS_OK;
+        return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot write '%s'", out->path);
+    }
     bool is_there = stat(out->path, &old) == 0;
     if (is_there && S_ISDIR(old.st_mode))
         return tamis_fail(err, TAMIS_NO_RESOURCE, "cannot write '%s': it is a directory",

@@ -55,12 +55,10 @@ void tamis_interrupt_install(void) {
     action.sa_flags = SA_RESTART; /* reads and writes go on; loops poll tamis_interrupted() */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    /* A closed pipe is a failed write with a message, not a silent death. */
-    struct sigaction ignore;
-    memset(&ignore, 0, sizeof ignore);
-    ignore.sa_handler = SIG_IGN;
-    sigemptyset(&ignore.sa_mask);
-    sigaction(SIGPIPE, &ignore, NULL);
+    /* A closed pipe or a file size limit is a failed write with a message, not a silent death. */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 bool tamis_interrupted(void) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "base/hash.h"
 #include "base/input_file.h"
+#include "base/threads.h"
 #include "support.h"
 
 static tamis_error err;
@@ -163,6 +165,52 @@ static void outputs_that_cannot_be(void **state) {
     tamis_output_discard(out);
 }
 
+/* What a child that writes `n_bytes` to `path` ends with: its status is the exit code. */
+static int write_in_child(const char *path, size_t n_bytes, rlim_t size_limit, const char *log) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {.rlim_cur = size_limit, .rlim_max = size_limit};
+        char *data = calloc(n_bytes, 1);
+        tamis_interrupt_install();
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+        if (!data || dup2(fd, STDOUT_FILENO) < 0 || setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(99);
+        memset(data, 'x', n_bytes);
+        _exit((int)tamis_write_file(path, data, n_bytes, &err));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void a_write_that_fails_leaves_the_old_file(void **state) {
+    (void)state;
+    const char *path = in_temp("limited"), *log = in_temp("log");
+    put_file(path, "old");
+    assert_int_equal(write_in_child(path, 3 << 20, 1 << 20, log), TAMIS_NO_RESOURCE);
+    assert_file(path, "old");
+    assert_int_equal(n_temporaries(), 0);
+}
+
+static void standard_output_is_written_through(void **state) {
+    (void)state;
+    const char *log = in_temp("redirected");
+    put_file(log, "before ");
+    assert_int_equal(write_in_child("/dev/stdout", 3, RLIM_INFINITY, log), TAMIS_OK);
+    assert_file(log, "before xxx");
+}
+
+static void long_names(void **state) {
+    (void)state;
+    char name[256];
+    memset(name, 'n', sizeof name);
+    name[255] = 0; /* NAME_MAX bytes */
+    const char *path = in_temp(name);
+    assert_int_equal(tamis_write_file(path, "a", 1, &err), TAMIS_OK);
+    assert_int_equal(tamis_write_file(path, "b", 1, &err), TAMIS_OK);
+    assert_file(path, "b");
+}
+
 static void inputs(void **state) {
     (void)state;
     const char *path = in_temp("input");
@@ -282,6 +330,9 @@ int main(void) {
         cmocka_unit_test(a_link_keeps_being_one),
         cmocka_unit_test(a_killed_writer_leaves_the_old_file),
         cmocka_unit_test(outputs_that_cannot_be),
+        cmocka_unit_test(a_write_that_fails_leaves_the_old_file),
+        cmocka_unit_test(standard_output_is_written_through),
+        cmocka_unit_test(long_names),
         cmocka_unit_test(inputs),
         cmocka_unit_test(a_file_that_shrinks),
         cmocka_unit_test(foreign_faults_are_passed_on),
