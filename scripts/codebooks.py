@@ -52,7 +52,7 @@ def main():
     for name, array in VALUES:
         values = [row[0] for row in rows(sys.argv[1], name)]
         assert len(values) == 16
-        print(f"\nconst int8_t {array}[16] = {{\n   ", ", ".join(map(str, values)), "\n};")
+        print(f"\nconst int8_t {array}[16] = {{\n    {', '.join(map(str, values))},\n}};")
     for name, array, n_entries, values, bits in GRIDS:
         codes = [packed(row, values, bits) for row in rows(sys.argv[1], name)]
         assert len(codes) == n_entries
