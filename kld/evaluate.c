@@ -1,0 +1,100 @@
+/* evaluate.c - see evaluate.h. An observer of the layer-major pass copies the scored rows. */
+#include "kld/evaluate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "model/pass.h"
+
+static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = { "llama", "all" };
+
+const char *tamis_kld_score_name(tamis_kld_score score) {
+    return SCORE_NAMES[score];
+}
+
+tamis_status tamis_kld_score_parse(const char *name, tamis_kld_score *out, tamis_error *err) {
+    for (int i = 0; i < TAMIS_KLD_N_SCORES; ++i) {
+        if (strcmp(name, SCORE_NAMES[i])) continue;
+        *out = (tamis_kld_score)i;
+        return TAMIS_OK;
+    }
+    char text[64];
+    return tamis_fail(err, TAMIS_BAD_USAGE, "--score is llama or all, not \"%s\"",
+                      tamis_escape(name, strlen(name), text, sizeof text));
+}
+
+tamis_status tamis_kld_plan_init(tamis_kld_plan *plan, const int32_t *tokens, int64_t n_ctx,
+                                 int64_t n_chunks, tamis_kld_score score, tamis_error *err) {
+    *plan = (tamis_kld_plan){ .tokens = tokens, .n_ctx = n_ctx, .n_chunks = n_chunks };
+    plan->first = score == TAMIS_KLD_SCORE_ALL ? 0 : n_ctx / 2;
+    plan->n_per_chunk = n_ctx - 1 - plan->first;
+    if (plan->n_per_chunk < 1)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "a context of %lld tokens has no position to score; use --ctx %d or more",
+                          (long long)n_ctx, score == TAMIS_KLD_SCORE_ALL ? 2 : 3);
+    plan->n_rows = n_chunks * plan->n_per_chunk;
+    return TAMIS_OK;
+}
+
+int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row) {
+    const int64_t i_chunk = i_row / plan->n_per_chunk;
+    const int64_t position = plan->first + i_row % plan->n_per_chunk;
+    return plan->tokens[i_chunk * plan->n_ctx + position + 1];
+}
+
+int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err) {
+    int32_t *targets = tamis_alloc_array((uint64_t)plan->n_rows, sizeof *targets, err);
+    if (!targets) return NULL;
+    for (int64_t i = 0; i < plan->n_rows; ++i) targets[i] = tamis_kld_plan_target(plan, i);
+    return targets;
+}
+
+typedef struct collect {
+    const tamis_kld_plan *plan;
+    float *hidden; /* [n_rows][n_embd] */
+    int64_t n_embd;
+} collect;
+
+/* Keep the scored ones of a batch of final hidden states. */
+static tamis_status collect_final(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
+                                  tamis_error *err) {
+    (void)err;
+    const collect *c = ctx;
+    const tamis_kld_plan *plan = c->plan;
+    const int64_t n_embd = c->n_embd;
+    for (int64_t i = 0; i < n_tokens; ++i) {
+        const int64_t i_chunk = (first_token + i) / plan->n_ctx;
+        const int64_t r = (first_token + i) % plan->n_ctx - plan->first;
+        if (r < 0 || r >= plan->n_per_chunk) continue;
+        memcpy(c->hidden + (i_chunk * plan->n_per_chunk + r) * n_embd, h + i * n_embd,
+               (size_t)n_embd * sizeof *h);
+    }
+    return TAMIS_OK;
+}
+
+tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
+                                const tamis_kld_machine *machine, tamis_kld_store *out,
+                                tamis_error *err) {
+    const int64_t n_embd = tamis_model_n_embd(model);
+    tamis_status st =
+        tamis_kld_store_init(out, (uint64_t)plan->n_rows, (uint64_t)n_embd * sizeof(float),
+                             "final hidden states", machine->budget, err);
+    if (st) return st;
+    collect c = { .plan = plan, .hidden = out->data, .n_embd = n_embd };
+    const tamis_observer observer = { .ctx = &c, .on_final = collect_final };
+    const tamis_pass_options options = {
+        .pool = machine->pool,
+        .engine = tamis_gemm_name(machine->gemm),
+        .budget = machine->budget,
+        .progress = machine->progress,
+        .log = machine->log,
+    };
+    const int64_t n_tokens = plan->n_chunks * plan->n_ctx;
+    tamis_progress_begin(machine->progress, tamis_model_path(model),
+                         (uint64_t)(n_tokens * tamis_model_n_layers(model)), "tokens");
+    st = tamis_pass_run(model, plan->tokens, n_tokens, plan->n_ctx, &options, &observer, 1, err);
+    tamis_progress_end(machine->progress);
+    if (st) tamis_kld_store_release(out);
+    return st;
+}

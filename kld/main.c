@@ -1,0 +1,147 @@
+/* main.c - the kld tool: arguments, set-up, output. The work is in job.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/atomic_file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/options.h"
+#include "base/progress.h"
+#include "base/threads.h"
+#include "formats/formats.h"
+#include "kld/job.h"
+#include "kld/report.h"
+#include "model/gemm.h"
+
+typedef struct arguments {
+    tamis_common common;
+    tamis_kld_options options;
+    tamis_texts quants;
+    const char *dump_path;
+} arguments;
+
+static const char DESCRIPTION[] =
+    "Each model is run over the text once; at every scored position the distribution of the next "
+    "token is compared with the parent's, exactly: the parent's logits are neither rounded nor cut. "
+    "The text is cut into chunks of --ctx tokens; scored are the positions llama-perplexity "
+    "scores, the second half of each chunk, or all with --score all.\n"
+    "\n"
+    "With --base the parent's final hidden states and output head are written to a file, or read "
+    "from it when it exists: then neither -m nor -f is needed, and the results are the same bit "
+    "for bit. A vocabulary, context or text that differs from the base's is refused.\n"
+    "\n"
+    "Exit status: 0 done, 2 bad usage, 3 bad or unreadable input, 4 could not write or out of "
+    "memory, 130 interrupted.";
+
+static const tamis_example EXAMPLES[] = {
+    { "kld -m parent.gguf -q a.gguf -q b.gguf -f text.txt", "compare two models with their parent" },
+    { "kld -m parent.gguf -f text.txt --base parent.base", "write the parent's side once" },
+    { "kld --base parent.base -q a.gguf --json a.json", "use it later, without the parent" },
+    { "kld -m parent.gguf -f text.txt", "only the parent's perplexity" },
+    { "kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines" },
+};
+
+/* Parse the command line. *is_done: help or version was printed. */
+static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, tamis_error *err) {
+    tamis_kld_options *o = &a->options;
+    tamis_common *c = &a->common;
+    /* The rows every tool has are repeated here because -q means a model, not quiet. */
+    /* clang-format off */
+    const tamis_option options[] = {
+        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "What to compare", 0, 0 },
+        { 'm', "model",          TAMIS_OPTION_TEXT,  &o->parent_path, "FILE", "the parent, a GGUF file", 0, 0 },
+        { 'q', "quant",          TAMIS_OPTION_TEXTS, &a->quants, "FILE", "a model to compare with it; may be repeated", 0, 0 },
+        { 'f', "file",           TAMIS_OPTION_TEXT,  &o->text_path, "FILE", "the text; one newline at its end is dropped", 0, 0 },
+        { 0,   "tokens",         TAMIS_OPTION_TEXT,  &o->tokens_path, "FILE", "raw little-endian int32 ids in place of a text; one sequence unless --ctx is given", 0, 0 },
+        { 0,   "base",           TAMIS_OPTION_TEXT,  &o->base_path, "FILE", "the parent's side as a file: read when it exists, else written", 0, 0 },
+        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "How", 0, 0 },
+        { 'c', "ctx,ctx-size",   TAMIS_OPTION_INT,   &o->n_ctx, "N", "tokens per chunk (default: 512)", 1, 1 << 30 },
+        { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default: all)", 1, INT64_MAX },
+        { 0,   "score",          TAMIS_OPTION_TEXT,  &o->score, "llama|all", "positions to score: second half of each chunk, or all (default: llama)", 0, 0 },
+        { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
+        { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
+        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Every tool", 0, 0 },
+        { 't', "threads",        TAMIS_OPTION_INT,   &c->n_threads, "N", "threads to use (default: all cores)", 0, 1024 },
+        { 0,   "mem",            TAMIS_OPTION_SIZE,  &c->mem_bytes, "SIZE", "memory budget, e.g. 12G; spills to disk above it", 0, 0 },
+        { 0,   "json",           TAMIS_OPTION_TEXT,  &c->json_path, "FILE", "write the results as JSON (- for standard output)", 0, 0 },
+        { 0,   "quiet",          TAMIS_OPTION_FLAG,  &c->quiet, NULL, "no messages but warnings and errors", 0, 0 },
+        { 'h', "help",           TAMIS_OPTION_FLAG,  &c->help, NULL, "print this help", 0, 0 },
+        { 0,   "version",        TAMIS_OPTION_FLAG,  &c->version, NULL, "print the version", 0, 0 },
+        { 0,   "man",            TAMIS_OPTION_FLAG,  &c->man, NULL, "print the man page (roff)", 0, 0 },
+    };
+    /* clang-format on */
+    const tamis_command command = {
+        .name = "kld",
+        .summary = "say exactly how far a quantized model is from its parent",
+        .usage = "-m PARENT -q MODEL [-q MODEL ...] -f TEXT [options]\n"
+                 "--base FILE -q MODEL [-q MODEL ...] [options]",
+        .description = DESCRIPTION,
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .examples = EXAMPLES,
+        .n_examples = sizeof EXAMPLES / sizeof *EXAMPLES,
+    };
+    tamis_texts positional = { 0 };
+    tamis_status st = tamis_options_parse(&command, argc, argv, &positional, err);
+    *is_done = tamis_common_handled(c, &command);
+    if (!st && !*is_done && positional.n_items > 0)
+        st = tamis_fail(err, TAMIS_BAD_USAGE, "\"%s\" belongs to no option; models are given with "
+                        "-m and -q, the text with -f", positional.items[0]);
+    tamis_texts_release(&positional);
+    o->quant_paths = a->quants.items;
+    o->n_quants = a->quants.n_items;
+    return st;
+}
+
+static tamis_status compare(const arguments *a, const tamis_kld_machine *machine,
+                            tamis_error *err) {
+    const char *json_path = a->common.json_path;
+    const bool json_to_stdout = json_path && strcmp(json_path, "-") == 0;
+    tamis_kld_result result = { 0 };
+    if (json_path && !json_to_stdout) { /* a place that cannot be written is known before the work */
+        tamis_output *probe;
+        tamis_status st = tamis_output_open(json_path, &probe, err);
+        if (st) return st;
+        tamis_output_discard(probe);
+    }
+    tamis_status st = tamis_kld_run(&a->options, machine, &result, err);
+    if (st) return st;
+    if (!json_to_stdout) tamis_kld_report_text(&result, stdout);
+    if (json_path) st = tamis_kld_report_json(&result, json_path, err);
+    tamis_kld_result_release(&result);
+    if (!st && (fflush(stdout) || ferror(stdout)))
+        st = tamis_fail(err, TAMIS_NO_RESOURCE, "cannot write to standard output");
+    return st;
+}
+
+static tamis_status run(const arguments *a, tamis_error *err) {
+    tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
+    tamis_budget budget;
+    tamis_kld_machine machine = { .budget = &budget, .log = &log };
+    tamis_budget_init(&budget, a->common.mem_bytes);
+    tamis_formats_init();
+    tamis_interrupt_install();
+    tamis_status st = tamis_pool_new((int)a->common.n_threads, &machine.pool, err);
+    if (st) goto out;
+    st = tamis_gemm_new(NULL, &machine.gemm, err);
+    if (st) goto out;
+    machine.progress = tamis_progress_new(stderr, a->common.quiet);
+    st = a->dump_path ? tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err)
+                      : compare(a, &machine, err);
+out:
+    tamis_progress_free(machine.progress);
+    tamis_gemm_free(machine.gemm);
+    tamis_pool_free(machine.pool);
+    return st;
+}
+
+int main(int argc, char **argv) {
+    arguments a = { 0 };
+    tamis_error err = { 0 };
+    bool is_done = false;
+    tamis_status st = parse(&a, argc, argv, &is_done, &err);
+    if (!st && !is_done) st = run(&a, &err);
+    tamis_texts_release(&a.quants);
+    if (is_done || !st) return TAMIS_OK;
+    return tamis_report("kld", &err);
+}

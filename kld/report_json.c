@@ -1,0 +1,62 @@
+/* report_json.c - see report.h. Nothing in it depends on time, threads or machine. */
+#include "base/json.h"
+#include "base/options.h"
+#include "kld/report.h"
+
+static void add_value(cJSON *object, const char *key, double value, double error,
+                      const char *unit) {
+    cJSON *item = cJSON_AddObjectToObject(object, key);
+    tamis_json_add_double(item, "value", value);
+    tamis_json_add_double(item, "uncertainty", error);
+    if (unit) cJSON_AddStringToObject(item, "unit", unit);
+}
+
+static void add_model(cJSON *object, const tamis_kld_identity *model) {
+    cJSON_AddStringToObject(object, "file", model->name);
+    cJSON_AddStringToObject(object, "hash", model->hash);
+    cJSON_AddStringToObject(object, "vocabulary_hash", model->vocab_hash);
+    tamis_json_add_uint(object, "bytes", model->n_bytes);
+    tamis_json_add_double(object, "bits_per_weight", model->bits_per_weight);
+}
+
+static const char *unit_of(const tamis_kld_stat_info *info, int i) {
+    if (info->is_percent) return "%";
+    return info->block == TAMIS_KLD_KLD || i == TAMIS_KLD_LN_RATIO ? "nats" : NULL;
+}
+
+static void add_quant(cJSON *array, const tamis_kld_quant *quant) {
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddItemToArray(array, object);
+    add_model(object, &quant->model);
+    cJSON *statistics = cJSON_AddObjectToObject(object, "statistics");
+    for (int i = 0; i < TAMIS_KLD_N_STATS; ++i) {
+        const tamis_kld_stat_info *info = &tamis_kld_stat_table[i];
+        add_value(statistics, info->key, quant->stats.of[i].value, quant->stats.of[i].error,
+                  unit_of(info, i));
+    }
+}
+
+tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *path,
+                                   tamis_error *err) {
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "tool", "kld");
+    cJSON_AddStringToObject(root, "version", tamis_version());
+    cJSON *text = cJSON_AddObjectToObject(root, "text");
+    cJSON_AddStringToObject(text, "file", result->text.name);
+    cJSON_AddStringToObject(text, "hash", result->text.hash);
+    tamis_json_add_int(text, "n_tokens", result->text.n_tokens);
+    tamis_json_add_int(root, "n_ctx", result->n_ctx);
+    tamis_json_add_int(root, "n_chunks", result->n_chunks);
+    cJSON_AddStringToObject(root, "score", tamis_kld_score_name(result->score));
+    tamis_json_add_int(root, "n_positions", result->n_rows);
+    cJSON *parent = cJSON_AddObjectToObject(root, "parent");
+    add_model(parent, &result->parent);
+    add_value(parent, "perplexity", result->parent_perplexity.ppl,
+              result->parent_perplexity.ppl_error, NULL);
+    cJSON *quants = cJSON_AddArrayToObject(root, "quants");
+    for (size_t i = 0; i < result->n_quants; ++i) add_quant(quants, &result->quants[i]);
+    tamis_status st = quants ? tamis_json_write(root, path, err)
+                             : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the report");
+    cJSON_Delete(root);
+    return st;
+}
