@@ -77,8 +77,7 @@ static tamis_status resolve(const char *path, char **out, tamis_error *err) {
         *out = tamis_copy_text(real, strlen(real), err);
         return *out ? TAMIS_OK : TAMIS_NO_RESOURCE;
     }
-    if (errno != ENOENT)
-        return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot write '%s'", path);
+    if (errno != ENOENT) return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot write '%s'", path);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t n_directory = slash ? (size_t)(slash - path) + 1 : 0;
     if (!*name || n_directory >= sizeof directory)
@@ -98,8 +97,7 @@ static tamis_status resolve(const char *path, char **out, tamis_error *err) {
 }
 
 /* Create the temporary beside out->target with the permissions the result shall have. */
-static tamis_status create_temporary(tamis_output *out, const struct stat *old,
-                                     tamis_error *err) {
+static tamis_status create_temporary(tamis_output *out, const struct stat *old, tamis_error *err) {
     static atomic_uint n_made; /* tells the outputs of one process apart */
     const char *name = strrchr(out->target, '/') + 1;
     int n_directory = (int)(name - out->target);
@@ -249,8 +247,8 @@ tamis_status tamis_output_rewrite(tamis_output *out, uint64_t offset, const void
 tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes, tamis_error *err) {
     if (!out->target || n_bytes == 0) return TAMIS_OK;
     if (n_bytes > INT64_MAX)
-        return tamis_fail(err, TAMIS_NO_RESOURCE, "'%s': %" PRIu64 " bytes are too many",
-                          out->path, n_bytes);
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "'%s': %" PRIu64 " bytes are too many", out->path,
+                          n_bytes);
     /* fallocate() and not the posix_ one, which writes zeros where it is not supported. */
     int rc = 0;
     do {

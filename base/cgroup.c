@@ -19,8 +19,7 @@ static void own_group(char *out, size_t cap) {
         if (strncmp(line, "0::", 3) != 0) continue; /* the line of version 2 */
         line[strcspn(line, "\n")] = 0;
         /* "/.." begins a group outside of what this container sees */
-        if (strcmp(line + 3, "/") != 0 && !strstr(line, "/.."))
-            snprintf(out, cap, "%s", line + 3);
+        if (strcmp(line + 3, "/") != 0 && !strstr(line, "/..")) snprintf(out, cap, "%s", line + 3);
         break;
     }
     fclose(f);

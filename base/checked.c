@@ -40,8 +40,8 @@ tamis_status tamis_grow(void *array, uint64_t *capacity, uint64_t n_wanted, size
     size_t size = 0;
     if (!tamis_mul_u64(n_new, elem_bytes, &n_bytes) || n_bytes > PTRDIFF_MAX ||
         !tamis_to_size(n_bytes, &size))
-        return tamis_fail(err, TAMIS_NO_RESOURCE,
-                          "%" PRIu64 " elements of %zu bytes are too many", n_new, elem_bytes);
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "%" PRIu64 " elements of %zu bytes are too many",
+                          n_new, elem_bytes);
     void *old = NULL; /* through memcpy: a T ** may not be read as a void ** */
     memcpy(&old, array, sizeof old);
     char *block = realloc(old, size);

@@ -16,7 +16,8 @@
 static void cut_cleanly(char *message, size_t cap) {
     size_t n = strlen(message);
     if (n + 1 < cap) return;
-    while (n > 0 && ((unsigned char)message[n - 1] & 0xC0) == 0x80) n--;
+    while (n > 0 && ((unsigned char)message[n - 1] & 0xC0) == 0x80)
+        n--;
     if (n > 0 && (unsigned char)message[n - 1] >= 0xC0) n--;
     message[n] = 0;
 }
@@ -91,10 +92,10 @@ static bool is_hidden(uint32_t c) {
 static size_t escape_one(const unsigned char *text, size_t n_bytes, char piece[24]) {
     uint32_t c = 0;
     size_t n = tamis_utf8_next((const char *)text, n_bytes, &c);
-    char named = n != 1 ? 0
-                 : c == '\n' ? 'n'
-                 : c == '\t' ? 't'
-                 : c == '\r' ? 'r'
+    char named = n != 1                  ? 0
+                 : c == '\n'             ? 'n'
+                 : c == '\t'             ? 't'
+                 : c == '\r'             ? 'r'
                  : c == '"' || c == '\\' ? (char)c
                                          : 0;
     if (named) {
@@ -107,7 +108,8 @@ static size_t escape_one(const unsigned char *text, size_t n_bytes, char piece[2
         return n;
     }
     if (n == 0) n = 1;
-    for (size_t i = 0; i < n; i++) snprintf(piece + 4 * i, 5, "\\x%02x", (unsigned)text[i]);
+    for (size_t i = 0; i < n; i++)
+        snprintf(piece + 4 * i, 5, "\\x%02x", (unsigned)text[i]);
     return n;
 }
 
@@ -119,7 +121,8 @@ char *tamis_escape(const char *text, size_t n_bytes, char *out, size_t cap) {
         i += escape_one((const unsigned char *)text + i, n_bytes - i, piece);
         size_t n_piece = strlen(piece);
         if (n + n_piece >= cap) {
-            for (size_t k = 0; k < 3 && n_safe + 1 < cap; k++) out[n_safe++] = '.';
+            for (size_t k = 0; k < 3 && n_safe + 1 < cap; k++)
+                out[n_safe++] = '.';
             n = n_safe;
             break;
         }

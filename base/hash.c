@@ -57,7 +57,8 @@ char *tamis_hash_hex(tamis_hash *h, char hex[TAMIS_HASH_HEX_MAX]) {
     if (h->kind == TAMIS_HASH_XXH3_128) {
         XXH128_canonical_t canonical;
         XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(h->xxh3));
-        for (; n < sizeof canonical.digest; n++) digest[n] = canonical.digest[n];
+        for (; n < sizeof canonical.digest; n++)
+            digest[n] = canonical.digest[n];
     } else if (EVP_DigestFinal_ex(h->evp, digest, &n) != 1) {
         n = 0;
     }

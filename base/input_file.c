@@ -41,8 +41,8 @@ static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local volatile sig_atomic_t is_passing_on;
 
 static void pass_on(int number, siginfo_t *info, void *context) {
-    bool has_function = (previous.sa_flags & SA_SIGINFO) || (previous.sa_handler != SIG_DFL &&
-                                                             previous.sa_handler != SIG_IGN);
+    bool has_function = (previous.sa_flags & SA_SIGINFO) ||
+                        (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN);
     if (!has_function || is_passing_on) { /* is_passing_on: the other one passed it back to us */
         signal(number, SIG_DFL);
         raise(number);

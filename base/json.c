@@ -53,8 +53,8 @@ tamis_status tamis_json_parse(const char *text, size_t n_bytes, const char *what
     if (st) return st;
     cJSON *value = cJSON_ParseWithLength(text, n_bytes);
     if (!value) /* the grammar holds, so memory is what is missing */
-        return tamis_fail(err, TAMIS_NO_RESOURCE, "'%s': out of memory for %zu bytes of JSON",
-                          what, n_bytes);
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "'%s': out of memory for %zu bytes of JSON", what,
+                          n_bytes);
     st = check_keys(value, what, err);
     if (st) {
         cJSON_Delete(value);
@@ -86,7 +86,8 @@ static void put_text(struct text *t, const char *s) {
 
 static void put_line_start(struct text *t, int depth) {
     put(t, "\n", 1);
-    for (int i = 0; i < depth; i++) put(t, "  ", 2);
+    for (int i = 0; i < depth; i++)
+        put(t, "  ", 2);
 }
 
 static void put_string(struct text *t, const char *s) {

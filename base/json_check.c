@@ -95,7 +95,8 @@ static bool check_string(struct scan *c) {
 
 static size_t skip_digits(struct scan *c) {
     const char *first = c->s;
-    while (c->s < c->end && *c->s >= '0' && *c->s <= '9') c->s++;
+    while (c->s < c->end && *c->s >= '0' && *c->s <= '9')
+        c->s++;
     return (size_t)(c->s - first);
 }
 

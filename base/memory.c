@@ -95,9 +95,10 @@ static tamis_status open_unlinked(const char *dir, uint64_t n_bytes, int *out, t
     if (rc) {
         char size[32];
         close(fd);
-        return tamis_fail(err, TAMIS_NO_RESOURCE, "scratch file of %s in '%s': %s; set TMPDIR to "
-                          "a disk with more room", tamis_format_size(n_bytes, size, sizeof size),
-                          dir, strerror(rc));
+        return tamis_fail(err, TAMIS_NO_RESOURCE,
+                          "scratch file of %s in '%s': %s; set TMPDIR to "
+                          "a disk with more room",
+                          tamis_format_size(n_bytes, size, sizeof size), dir, strerror(rc));
     }
     *out = fd;
     return TAMIS_OK;

@@ -31,7 +31,8 @@ static bool has_name(const tamis_option *row, const char *name, size_t n) {
     for (const char *s = row->long_name; *s;) {
         size_t n_this = strcspn(s, ","), i = 0;
         if (n_this == n) {
-            while (i < n && (s[i] == name[i] || (s[i] == '-' && name[i] == '_'))) i++;
+            while (i < n && (s[i] == name[i] || (s[i] == '-' && name[i] == '_')))
+                i++;
             if (i == n) return true;
         }
         s += n_this;
@@ -93,8 +94,8 @@ out:
     return is_found;
 }
 
-static tamis_status fail_unknown(const tamis_command *command, const char *shown_as,
-                                 size_t n_shown, const char *name, size_t n, tamis_error *err) {
+static tamis_status fail_unknown(const tamis_command *command, const char *shown_as, size_t n_shown,
+                                 const char *name, size_t n, tamis_error *err) {
     char near[NAME_MAX_BYTES], shown[NAME_MAX_BYTES * 2];
     tamis_escape(shown_as, n_shown, shown, sizeof shown);
     if (nearest_long(command, name, n, near))
@@ -162,8 +163,7 @@ static tamis_status parse_long(struct line *l, const char *arg, tamis_error *err
     tamis_escape(arg, n + 2, shown, sizeof shown);
     if (name[n] == '=') value = name + n + 1;
     if (row->kind == TAMIS_OPTION_FLAG) {
-        if (value)
-            return tamis_fail(err, TAMIS_BAD_USAGE, "option '%s' takes no value", shown);
+        if (value) return tamis_fail(err, TAMIS_BAD_USAGE, "option '%s' takes no value", shown);
     } else if (!value) {
         tamis_status st = take_value(l, row, shown, &value, err);
         if (st) return st;

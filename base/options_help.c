@@ -21,7 +21,8 @@ const size_t tamis_n_exit_codes = sizeof tamis_exit_codes / sizeof tamis_exit_co
 
 static size_t count_columns(const char *s, size_t n_bytes) {
     size_t n = 0;
-    for (size_t i = 0; i < n_bytes; i++) n += ((unsigned char)s[i] & 0xC0) != 0x80;
+    for (size_t i = 0; i < n_bytes; i++)
+        n += ((unsigned char)s[i] & 0xC0) != 0x80;
     return n;
 }
 
@@ -31,9 +32,11 @@ static void print_wrapped(FILE *stream, const char *text, size_t n, size_t at, s
     const char *s = text, *end = text + n;
     bool is_first = true;
     while (s < end) {
-        while (s < end && (*s == ' ' || *s == '\n')) s++;
+        while (s < end && (*s == ' ' || *s == '\n'))
+            s++;
         const char *word = s;
-        while (s < end && *s != ' ' && *s != '\n') s++;
+        while (s < end && *s != ' ' && *s != '\n')
+            s++;
         size_t n_bytes = (size_t)(s - word), n_columns = count_columns(word, n_bytes);
         if (n_bytes == 0) break;
         if (!is_first && at + 1 + n_columns > PAGE_COLUMNS) {

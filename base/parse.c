@@ -114,7 +114,8 @@ tamis_status tamis_parse_size(const char *text, const char *what, uint64_t *out_
     double r = 0;
     const char *end = *text == '-' ? NULL : scan_number(text, &r);
     if (!end) return fail_text(err, text, what, wanted);
-    while (*end == ' ') end++;
+    while (*end == ' ')
+        end++;
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
         if (strcasecmp(end, suffixes[i].text) != 0) continue;
         /* A plain count of bytes is exact; products above 2^53 are rounded to what a double
@@ -144,7 +145,8 @@ char *tamis_format_size(uint64_t n_bytes, char *out, size_t cap) {
     double v = (double)n_bytes / 1000;
     size_t i = 0;
     /* 999.995 and above would print as 1000.00 */
-    for (; v >= 999.995 && i + 1 < sizeof units / sizeof units[0]; i++) v /= 1000;
+    for (; v >= 999.995 && i + 1 < sizeof units / sizeof units[0]; i++)
+        v /= 1000;
     snprintf(out, cap, "%.2f %s", v, units[i]);
     return out;
 }
@@ -183,7 +185,8 @@ static size_t min_size(size_t a, size_t b) {
 /* Edit distance with a swap of neighbours as one step (optimal string alignment). */
 static size_t edit_distance(const char *a, size_t n_a, const char *b, size_t n_b) {
     size_t row[3][NEAREST_MAX + 1];
-    for (size_t j = 0; j <= n_b; j++) row[0][j] = j;
+    for (size_t j = 0; j <= n_b; j++)
+        row[0][j] = j;
     for (size_t i = 1; i <= n_a; i++) {
         size_t *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
         now[0] = i;

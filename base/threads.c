@@ -138,7 +138,8 @@ void tamis_pool_free(tamis_pool *pool) {
     pool->is_ending = true;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
-    for (int i = 1; i <= pool->n_started; i++) pthread_join(pool->workers[i].thread, NULL);
+    for (int i = 1; i <= pool->n_started; i++)
+        pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
@@ -153,7 +154,8 @@ int tamis_pool_size(const tamis_pool *pool) {
 void tamis_pool_run(tamis_pool *pool, int64_t n_items, tamis_work_fn *fn, void *ctx) {
     if (n_items <= 0) return;
     if (!pool || pool->n_workers == 1 || n_items == 1) {
-        for (int64_t i = 0; i < n_items; i++) fn(ctx, i, 0);
+        for (int64_t i = 0; i < n_items; i++)
+            fn(ctx, i, 0);
         return;
     }
     pthread_mutex_lock(&pool->lock);
@@ -169,7 +171,8 @@ void tamis_pool_run(tamis_pool *pool, int64_t n_items, tamis_work_fn *fn, void *
     work(pool, fn, ctx, n_items, 0);
 
     pthread_mutex_lock(&pool->lock);
-    while (pool->n_busy > 0) pthread_cond_wait(&pool->done, &pool->lock);
+    while (pool->n_busy > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -44,7 +44,8 @@ static int n_temporaries(void) {
     DIR *d = opendir(temp_dir());
     assert_non_null(d);
     int n = 0;
-    for (struct dirent *e; (e = readdir(d));) n += strstr(e->d_name, ".tamis-") != NULL;
+    for (struct dirent *e; (e = readdir(d));)
+        n += strstr(e->d_name, ".tamis-") != NULL;
     closedir(d);
     return n;
 }
@@ -115,10 +116,12 @@ static void a_killed_writer_leaves_the_old_file(void **state) {
     if (child == 0) {
         static char block[3 << 20];
         tamis_output *out = NULL;
-        if (tamis_output_open(path, &out, &err) || tamis_output_write(out, block, sizeof block, &err))
+        if (tamis_output_open(path, &out, &err) ||
+            tamis_output_write(out, block, sizeof block, &err))
             _exit(1);
         if (write(ready[1], "x", 1) != 1) _exit(1);
-        for (;;) pause();
+        for (;;)
+            pause();
     }
     char byte;
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -260,7 +263,8 @@ static void a_file_that_shrinks(void **state) {
         assert_int_equal(truncate(path, 8192), 0);
         for (int i = 0; i < 2; i++) { /* the guard works more than once */
             assert_int_equal(tamis_input_read(in, 4096, 61440, block, &err), TAMIS_BAD_INPUT);
-            assert_non_null(strstr(err.message, "ends at byte 8192, 61440 bytes at 4096 were wanted"));
+            assert_non_null(
+                strstr(err.message, "ends at byte 8192, 61440 bytes at 4096 were wanted"));
         }
         assert_int_equal(tamis_input_read(in, 0, 8192, block, &err), TAMIS_OK);
         tamis_input_close(in);
@@ -306,7 +310,8 @@ static void hashes(void **state) {
     size_t n = (2 << 20) + 12345;
     char *data = malloc(n);
     assert_non_null(data);
-    for (size_t i = 0; i < n; i++) data[i] = (char)(i * i >> 3);
+    for (size_t i = 0; i < n; i++)
+        data[i] = (char)(i * i >> 3);
     assert_int_equal(tamis_write_file(path, data, n, &err), TAMIS_OK);
     for (int kind = TAMIS_HASH_XXH3_128; kind <= TAMIS_HASH_SHA256; kind++) {
         assert_int_equal(tamis_hash_bytes((tamis_hash_kind)kind, data, n, whole, &err), TAMIS_OK);
@@ -314,13 +319,15 @@ static void hashes(void **state) {
         assert_string_equal(hex, whole);
         tamis_hash *h = NULL;
         assert_int_equal(tamis_hash_new((tamis_hash_kind)kind, &h, &err), TAMIS_OK);
-        for (size_t i = 0; i < n; i += 1000) tamis_hash_update(h, data + i, n - i < 1000 ? n - i : 1000);
+        for (size_t i = 0; i < n; i += 1000)
+            tamis_hash_update(h, data + i, n - i < 1000 ? n - i : 1000);
         assert_string_equal(tamis_hash_hex(h, hex), whole);
         tamis_hash_free(h);
     }
     free(data);
     tamis_hash_free(NULL);
-    assert_int_equal(tamis_hash_file(TAMIS_HASH_SHA256, in_temp("none"), hex, &err), TAMIS_BAD_INPUT);
+    assert_int_equal(tamis_hash_file(TAMIS_HASH_SHA256, in_temp("none"), hex, &err),
+                     TAMIS_BAD_INPUT);
 }
 
 int main(void) {

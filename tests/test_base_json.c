@@ -26,8 +26,16 @@ static tamis_status parse(const char *text, size_t n) {
 static void good_texts(void **state) {
     (void)state;
     static const char *const good[] = {
-        "{}", " [ ] \r\n", "0", "-0.5e+10", "\"\"", "null", "true", "[1,2,[3,{\"a\":false}]]",
-        "{\"a\":{\"a\":1},\"b\":[{\"a\":2}]}", "\"\\u00e9\\ud83c\\udf0a\\n\\/\"",
+        "{}",
+        " [ ] \r\n",
+        "0",
+        "-0.5e+10",
+        "\"\"",
+        "null",
+        "true",
+        "[1,2,[3,{\"a\":false}]]",
+        "{\"a\":{\"a\":1},\"b\":[{\"a\":2}]}",
+        "\"\\u00e9\\ud83c\\udf0a\\n\\/\"",
         "\"gr\xC3\xBC\xC3\x9F\xF0\x9F\x8C\x8A\"",
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -37,11 +45,45 @@ static void good_texts(void **state) {
 static void bad_texts(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "[", "[1", "[1,", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-        "{\"a\":1}x", "1 2", "01", "-", "1.", ".5", "1e", "+1", "nan", "Infinity", "tru", "'a'",
-        "\"a", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
-        "\"\\u0000\"", "\"a\nb\"", "\"\xC3\"", "\"\xED\xA0\x80\"", "// c\n1", "[1 2]", "\"\\",
-        "{\"a\":1,\"a\":2}", "[{\"x\":{\"b\":1,\"c\":2,\"b\":3}}]", "{\"a\":1,\"\\u0061\":2}",
+        "",
+        " ",
+        "{",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\":1}x",
+        "1 2",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "1e",
+        "+1",
+        "nan",
+        "Infinity",
+        "tru",
+        "'a'",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\\u0000\"",
+        "\"a\nb\"",
+        "\"\xC3\"",
+        "\"\xED\xA0\x80\"",
+        "// c\n1",
+        "[1 2]",
+        "\"\\",
+        "{\"a\":1,\"a\":2}",
+        "[{\"x\":{\"b\":1,\"c\":2,\"b\":3}}]",
+        "{\"a\":1,\"\\u0061\":2}",
         "1111111111111111111111111111111111111111111111111111111111111",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -56,9 +98,11 @@ static void bad_texts(void **state) {
 static void depth_is_limited(void **state) {
     (void)state;
     char text[200000];
-    for (size_t i = 0; i < 32; i++) text[i] = '[', text[32 + i] = ']';
+    for (size_t i = 0; i < 32; i++)
+        text[i] = '[', text[32 + i] = ']';
     assert_int_equal(parse(text, 64), TAMIS_OK);
-    for (size_t i = 0; i < 33; i++) text[i] = '[', text[33 + i] = ']';
+    for (size_t i = 0; i < 33; i++)
+        text[i] = '[', text[33 + i] = ']';
     assert_int_equal(parse(text, 66), TAMIS_BAD_INPUT);
     memset(text, '[', sizeof text);
     assert_int_equal(parse(text, sizeof text), TAMIS_BAD_INPUT);
@@ -82,7 +126,9 @@ static void writer_keeps_every_digit(void **state) {
     tamis_json_add_bytes(o, "bytes", "\xFF\x00", 2);
     tamis_json_add_bytes(o, "nothing", NULL, 0);
     cJSON_AddNumberToObject(o, "raw_inf", INFINITY);
-    cJSON_AddStringToObject(o, "invalid", "a\xFF" "b");
+    cJSON_AddStringToObject(o, "invalid",
+                            "a\xFF"
+                            "b");
     const double row[] = {1, 2.5};
     cJSON_AddItemToObject(o, "row", cJSON_CreateDoubleArray(row, 2));
     cJSON_AddItemToObject(o, "empty", cJSON_CreateArray());
@@ -104,7 +150,8 @@ static void writer_keeps_every_digit(void **state) {
                               "  \"bytes\": {\n    \"hex\": \"ff00\"\n  },\n"
                               "  \"nothing\": \"\",\n"
                               "  \"raw_inf\": \"inf\",\n"
-                              "  \"invalid\": \"a\xEF\xBF\xBD" "b\",\n"
+                              "  \"invalid\": \"a\xEF\xBF\xBD"
+                              "b\",\n"
                               "  \"row\": [1, 2.5],\n"
                               "  \"empty\": []\n"
                               "}\n");

@@ -18,7 +18,8 @@ static struct values {
 
 static const tamis_option options[] = {
     {0, NULL, TAMIS_OPTION_GROUP, NULL, NULL, "Main", 0, 0},
-    {'o', "output,output-file", TAMIS_OPTION_TEXT, &v.output, "FILE", "where the result goes", 0, 0},
+    {'o', "output,output-file", TAMIS_OPTION_TEXT, &v.output, "FILE", "where the result goes", 0,
+     0},
     {'m', "model", TAMIS_OPTION_TEXTS, &v.inputs, "FILE", "a model; may be given again", 0, 0},
     {'c', "context", TAMIS_OPTION_INT, &v.n, "N", "tokens per chunk", 2, 1000},
     {0, "layer", TAMIS_OPTION_INT, &v.layer, "N", "any layer", 0, 0},
@@ -37,8 +38,9 @@ static const tamis_command command = {
     .name = "tool part",
     .summary = "shows that it works",
     .usage = "[options] IN OUT\n--list",
-    .description = "First paragraph with a word.\nStill the first.\n\n  a table    1\n  .b table   2\n\n"
-                   "'Quoted start of a \\ last one.",
+    .description =
+        "First paragraph with a word.\nStill the first.\n\n  a table    1\n  .b table   2\n\n"
+        "'Quoted start of a \\ last one.",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .examples = examples,
@@ -57,12 +59,12 @@ static int reset(void **state) {
     return 0;
 }
 
-#define PARSE(...)                                                                                 \
-    parse((char *[]){(char *)"tool", __VA_ARGS__, NULL})
+#define PARSE(...) parse((char *[]){(char *)"tool", __VA_ARGS__, NULL})
 
 static tamis_status parse(char **argv) {
     int argc = 0;
-    while (argv[argc]) argc++;
+    while (argv[argc])
+        argc++;
     return tamis_options_parse(&command, argc, argv, &rest, &err);
 }
 
@@ -70,9 +72,10 @@ static tamis_status parse(char **argv) {
 
 static void every_form_is_read(void **state) {
     (void)state;
-    assert_int_equal(PARSE(A("-o"), A("x"), A("--model=a"), A("-mb"), A("-m"), A("c"), A("--context"),
-                           A("12"), A("-S1.5GiB"), A("--share"), A("-0.25"), A("-fq"), A("--layer"),
-                           A("-3"), A("in"), A("-"), A("--other_flag"), A("--"), A("-o")),
+    assert_int_equal(PARSE(A("-o"), A("x"), A("--model=a"), A("-mb"), A("-m"), A("c"),
+                           A("--context"), A("12"), A("-S1.5GiB"), A("--share"), A("-0.25"),
+                           A("-fq"), A("--layer"), A("-3"), A("in"), A("-"), A("--other_flag"),
+                           A("--"), A("-o")),
                      TAMIS_OK);
     assert_string_equal(v.output, "x");
     assert_int_equal(v.inputs.n_items, 3);

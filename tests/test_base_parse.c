@@ -52,7 +52,8 @@ static void doubles(void **state) {
     assert_true(r == 1e-3);
     assert_int_equal(tamis_parse_double("-.5", -1, 1, "x", &r, &err), TAMIS_OK);
     assert_true(r == -0.5);
-    static const char *const bad[] = {"", ".", "nan", "inf", "1e999", "0x1p0", "1,5", "1 ", " 1", "-"};
+    static const char *const bad[] = {"",      ".",   "nan", "inf", "1e999",
+                                      "0x1p0", "1,5", "1 ",  " 1",  "-"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (tamis_parse_double(bad[i], -DBL_MAX, DBL_MAX, "x", &r, &err) != TAMIS_BAD_USAGE)
             fail_msg("'%s' was taken as %g", bad[i], r);
@@ -66,9 +67,15 @@ static void sizes(void **state) {
         const char *text;
         uint64_t bytes;
     } good[] = {
-        {"123", 123},          {"0", 0},           {"500M", 500000000},
-        {"12G", 12000000000},  {"12gb", 12000000000}, {"1.5GiB", 1610612736},
-        {"2 KiB", 2048},       {"1T", 1000000000000}, {"7B", 7},
+        {"123", 123},
+        {"0", 0},
+        {"500M", 500000000},
+        {"12G", 12000000000},
+        {"12gb", 12000000000},
+        {"1.5GiB", 1610612736},
+        {"2 KiB", 2048},
+        {"1T", 1000000000000},
+        {"7B", 7},
         {"9007199254740993", 9007199254740993u},
     };
     uint64_t r = 0;
@@ -76,7 +83,8 @@ static void sizes(void **state) {
         assert_int_equal(tamis_parse_size(good[i].text, "--mem", &r, &err), TAMIS_OK);
         if (r != good[i].bytes) fail_msg("%s is %llu", good[i].text, (unsigned long long)r);
     }
-    static const char *const bad[] = {"", "G", "-1", "-1G", "1X", "1GG", "1e30", "nan", "99999999T"};
+    static const char *const bad[] = {"",    "G",    "-1",  "-1G",      "1X",
+                                      "1GG", "1e30", "nan", "99999999T"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (tamis_parse_size(bad[i], "--mem", &r, &err) != TAMIS_BAD_USAGE)
             fail_msg("'%s' was taken as %llu", bad[i], (unsigned long long)r);
@@ -126,7 +134,8 @@ static void error_messages(void **state) {
     char text[1200];
     memset(text, 'a', sizeof text);
     text[0] = 'b';
-    for (size_t i = 1; i + 2 < sizeof text; i += 2) memcpy(text + i, "\xC3\xA9", 2);
+    for (size_t i = 1; i + 2 < sizeof text; i += 2)
+        memcpy(text + i, "\xC3\xA9", 2);
     text[sizeof text - 1] = 0;
     tamis_fail(&err, TAMIS_BAD_INPUT, "%s", text);
     size_t n = strlen(err.message);
@@ -145,13 +154,19 @@ static void escaped_text(void **state) {
     check_escape("a\nb\tc\"d\\e", 9, "a\\nb\\tc\\\"d\\\\e");
     check_escape("\x1b[31m\0x", 7, "\\x1b[31m\\x00x");
     check_escape("gr\xC3\xBC\xC3\x9F \xF0\x9F\x8C\x8A", 11, "gr\xC3\xBC\xC3\x9F \xF0\x9F\x8C\x8A");
-    check_escape("\xC2\x9B" "31m", 5, "\\xc2\\x9b31m");             /* C1 control */
-    check_escape("a\xE2\x80\xAE" "b", 5, "a\\xe2\\x80\\xae" "b");   /* right-to-left override */
+    check_escape("\xC2\x9B"
+                 "31m",
+                 5, "\\xc2\\x9b31m"); /* C1 control */
+    check_escape("a\xE2\x80\xAE"
+                 "b",
+                 5,
+                 "a\\xe2\\x80\\xae"
+                 "b"); /* right-to-left override */
     check_escape("\xE2\x81\xA6", 3, "\\xe2\\x81\\xa6");
-    check_escape("\xC3", 1, "\\xc3");                               /* cut */
-    check_escape("\xC0\x80", 2, "\\xc0\\x80");                      /* overlong */
-    check_escape("\xED\xA0\x80", 3, "\\xed\\xa0\\x80");             /* surrogate */
-    check_escape("\xF4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80");    /* above U+10FFFF */
+    check_escape("\xC3", 1, "\\xc3");                            /* cut */
+    check_escape("\xC0\x80", 2, "\\xc0\\x80");                   /* overlong */
+    check_escape("\xED\xA0\x80", 3, "\\xed\\xa0\\x80");          /* surrogate */
+    check_escape("\xF4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"); /* above U+10FFFF */
     check_escape("\x7F", 1, "\\x7f");
     char out[8];
     assert_string_equal(tamis_escape("1234567", 7, out, sizeof out), "1234567");
@@ -169,7 +184,8 @@ static void allocations(void **state) {
     unsigned char *block = tamis_alloc_array(3, 50, &err);
     assert_non_null(block);
     assert_int_equal((uintptr_t)block % 64, 0);
-    for (size_t i = 0; i < 150; i++) assert_int_equal(block[i], 0);
+    for (size_t i = 0; i < 150; i++)
+        assert_int_equal(block[i], 0);
     free(block);
     int64_t *items = NULL;
     uint64_t capacity = 0;
@@ -193,10 +209,10 @@ static void allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers),        cmocka_unit_test(doubles),
-        cmocka_unit_test(sizes),           cmocka_unit_test(printed_numbers),
-        cmocka_unit_test(nearest),         cmocka_unit_test(error_messages),
-        cmocka_unit_test(escaped_text),    cmocka_unit_test(allocations),
+        cmocka_unit_test(integers),     cmocka_unit_test(doubles),
+        cmocka_unit_test(sizes),        cmocka_unit_test(printed_numbers),
+        cmocka_unit_test(nearest),      cmocka_unit_test(error_messages),
+        cmocka_unit_test(escaped_text), cmocka_unit_test(allocations),
     };
     return cmocka_run_group_tests_name("base/parse", tests, NULL, NULL);
 }

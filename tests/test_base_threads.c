@@ -105,7 +105,8 @@ static void closing_wakes_a_full_producer(void **state) {
     assert_true(tamis_queue_pop(s.queue, &item));
     tamis_queue_close(s.queue);
     assert_int_equal(tamis_thread_join(thread), TAMIS_INTERRUPTED);
-    while (tamis_queue_pop(s.queue, &item)) s.n_taken++;
+    while (tamis_queue_pop(s.queue, &item))
+        s.n_taken++;
     assert_in_range(s.n_taken, 0, 2);
     tamis_queue_free(s.queue);
 }
