@@ -22,7 +22,7 @@ typedef struct tamis_imatrix {
     uint64_t n_entries, capacity;
     char **datasets;
     uint64_t n_datasets;
-    uint32_t chunk_count, chunk_size;
+    uint32_t chunk_count, chunk_size; /* chunk_size 0: not known (the legacy layout has none) */
 } tamis_imatrix;
 
 void tamis_imatrix_init(tamis_imatrix *m);
@@ -36,7 +36,8 @@ tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_erro
     TAMIS_MUST_USE;
 
 /* Write the GGUF layout atomically: entries sorted by name, "<name>.in_sum2" and
- * "<name>.counts". Names longer than 54 bytes are refused. */
+ * "<name>.counts". TAMIS_BAD_USAGE for names longer than 55 bytes, a name twice, no entries, or
+ * chunk_size 0; TAMIS_BAD_INPUT for values that tamis_imatrix_load() would refuse. */
 tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path, tamis_error *err)
     TAMIS_MUST_USE;
 
