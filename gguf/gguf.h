@@ -208,6 +208,10 @@ tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_erro
  * tensor is complete. More bytes than it has: an internal error, TAMIS_BAD_USAGE. */
 tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
                                    tamis_error *err) TAMIS_MUST_USE;
+/* Replace a string value after begin by one of the same length, for what is known only at the end
+ * (a hash). TAMIS_BAD_USAGE when the key holds no string of that length. */
+tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
+                                       size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
 /* Check that every tensor is complete, sync, rename. */
 tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) TAMIS_MUST_USE;
 

@@ -253,3 +253,18 @@ tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
     w->output = NULL;
     return st;
 }
+
+tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
+                                       size_t n_bytes, tamis_error *err) {
+    const gguf_record *r = gguf_writer_find(w, key);
+    if (!w->output || !r || gguf_record_kind(r) != TAMIS_GGUF_STRING ||
+        gguf_load(gguf_record_value(r), 8, false) != n_bytes)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "key '%s' cannot be rewritten: not written yet, no string, or of another "
+                          "length",
+                          key);
+    uint64_t offset = GGUF_HEADER_BYTES; /* of the record; sums were checked by layout() */
+    for (const gguf_record *before = w->records; before < r; before++)
+        offset += before->n_bytes;
+    return tamis_output_rewrite(w->output, offset + r->n_bytes - n_bytes, data, n_bytes, err);
+}
