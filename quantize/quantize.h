@@ -1,0 +1,95 @@
+/* quantize.h - from full-precision weights to a smaller model file.
+ * Choose a type for every tensor (a file type's mix, rules of the user's, fallbacks), plan the
+ * result to the byte, then read, encode and write as one pipeline. Nothing here prints.
+ * Selection rules: reference/peer-tools.md section 1. */
+#ifndef TAMIS_QUANTIZE_QUANTIZE_H
+#define TAMIS_QUANTIZE_QUANTIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "formats/formats.h"
+#include "gguf/gguf.h"
+#include "imatrix/imatrix_file.h"
+
+/* One row of the file type table: a recipe for a whole file. Constant, never freed. */
+typedef struct tamis_file_type {
+    int32_t id;           /* general.file_type; -1 for COPY */
+    const char *name;     /* "Q4_K_M" */
+    int32_t base_type_id; /* what a tensor gets when no rule says otherwise; -1 for COPY */
+    const char *help;     /* what it is for, or NULL */
+} tamis_file_type;
+
+/* All rows; an alias ("Q4_K") stands before the row it is short for. */
+const tamis_file_type *tamis_file_type_table(int *n_rows);
+/* By name (case ignored) or number, the whole string; NULL when it is neither. */
+const tamis_file_type *tamis_file_type_find(const char *text);
+/* True when the base type can be encoded. */
+bool tamis_file_type_is_offered(const tamis_file_type *file_type);
+
+typedef struct tamis_quantize_options {
+    const tamis_file_type *file_type;
+    bool pure;                   /* the base type for all, no mix */
+    bool leave_output;           /* keep output.weight as it is */
+    bool allow_requantize;       /* accept tensors that are quantized already */
+    const tamis_type *output_type;    /* of output.weight; NULL = by the mix */
+    const tamis_type *embedding_type; /* of the token embeddings; NULL = by the mix */
+    const char *const *rules;    /* "REGEX=TYPE", first match wins; borrowed */
+    uint64_t n_rules;
+    const char *imatrix_path;    /* NULL = none */
+    const char *const *include;  /* use only matrix entries whose name holds one of these */
+    uint64_t n_include;
+    const char *const *exclude;  /* drop entries whose name holds one of these */
+    uint64_t n_exclude;
+    const tamis_log *log;        /* warnings; may be NULL */
+} tamis_quantize_options;
+
+/* What happens to one tensor. */
+typedef struct tamis_quantize_step {
+    const tamis_gguf_tensor *tensor;       /* of the source; borrowed */
+    const tamis_type *type;                /* in the result */
+    const tamis_type *wanted;              /* before the fallback; = type without one */
+    const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
+    uint64_t n_bytes;                      /* in the result, without padding */
+} tamis_quantize_step;
+
+typedef struct tamis_quantize_plan {
+    const tamis_gguf *source;             /* borrowed */
+    const tamis_file_type *file_type;
+    tamis_quantize_step *steps;           /* in order of the result */
+    int64_t n_steps;
+    tamis_imatrix imatrix;                /* entries after include and exclude; empty without */
+    uint64_t source_bytes, result_bytes;  /* tensor data, without padding */
+    uint64_t n_elems;
+    int64_t n_encoded, n_fallbacks, n_with_importance;
+    tamis_gguf_writer *writer;            /* keys and infos of the result, ready to begin */
+    uint64_t file_bytes;                  /* exact size of the result */
+} tamis_quantize_plan;
+
+/* Decide everything before any work. Refuses what would fail later: a source that is quantized
+ * already, an importance matrix that lacks what is needed or has another shape, types that cannot be
+ * encoded (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
+ * `source` must outlive the plan. *out: free with tamis_quantize_plan_free(). */
+tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
+                                     const tamis_quantize_options *options,
+                                     tamis_quantize_plan **out, tamis_error *err) TAMIS_MUST_USE;
+void tamis_quantize_plan_free(tamis_quantize_plan *plan);
+/* Bits per weight of the source and of the result (data only). */
+double tamis_quantize_source_bpw(const tamis_quantize_plan *plan);
+double tamis_quantize_result_bpw(const tamis_quantize_plan *plan);
+
+/* Carry a plan out: the result appears at `path` whole or not at all. The same bytes for any
+ * n_threads (0 = all cores). Memory: at most 256 MiB, for rows of any sane length, whatever the
+ * tensors' sizes; less when `budget` (may be NULL) says so. Call it once for a plan.
+ * TAMIS_BAD_USAGE: `path` is a file of the source; TAMIS_BAD_INPUT: weights are not finite (tensor
+ * and row named), the source became unreadable; TAMIS_NO_RESOURCE: no space (known before any
+ * work), no permission, not enough memory; TAMIS_INTERRUPTED. Nothing is left behind then. */
+tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int n_threads,
+                                tamis_budget *budget, tamis_progress *progress, tamis_error *err)
+    TAMIS_MUST_USE;
+
+#endif

@@ -1,0 +1,393 @@
+/* run.c - carrying a plan out: read, encode and write as one pipeline of row slices.
+ * A reader thread fills pieces of a few MiB, the pool encodes their rows, a writer thread appends
+ * them; another thread hashes the parent's files meanwhile. Memory is a few pieces, however large
+ * the tensors; every row depends on nothing but itself, so bytes do not depend on threads.
+ * Bound by the encoders, or by the disk for 8 bits and more. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/input_file.h"
+#include "base/parse.h"
+#include "base/threads.h"
+#include "quantize/quantize_internal.h"
+
+#define N_PIECES 6
+#define PIECE_ELEMS_MAX (UINT64_C(1) << 20)
+#define PIECE_ELEMS_MIN (UINT64_C(1) << 14)
+#define ITEM_ELEMS (UINT64_C(1) << 14) /* the least work worth handing to a thread */
+#define HASH_BYTES (UINT64_C(1) << 20)
+#define NO_ROW UINT64_MAX
+
+/* A slice of a tensor's rows on its way. */
+typedef struct piece {
+    const tamis_quantize_step *step;
+    uint64_t row, n_rows;      /* in the tensor */
+    uint64_t in_bytes, out_bytes; /* used of the buffers */
+    uint8_t *in, *out;
+} piece;
+
+typedef struct run {
+    tamis_quantize_plan *plan;
+    tamis_pool *pool;
+    tamis_progress *progress;
+    tamis_budget *budget;
+    uint64_t piece_elems, taken_bytes;
+    piece pieces[N_PIECES];
+    tamis_queue *empty, *filled, *encoded;
+    atomic_bool is_stopped;
+    /* encoding */
+    float *scratch;            /* [pool size][longest row] */
+    uint64_t row_elems_max;
+    float *weights;            /* of the current step, or NULL */
+    const tamis_quantize_step *current;
+    const piece *work;
+    uint64_t rows_per_item;
+    uint64_t *bad_rows;        /* [items of a piece]: first bad row, or NO_ROW */
+    /* the side threads */
+    tamis_error reader_error, writer_error, hash_error;
+    char *parent_hex;
+} run;
+
+static void stop(run *r) {
+    atomic_store(&r->is_stopped, true);
+    tamis_queue_close(r->empty);
+    tamis_queue_close(r->filled);
+    tamis_queue_close(r->encoded);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static bool is_copied(const tamis_quantize_step *s) {
+    return s->type == s->tensor->type;
+}
+
+static uint64_t rows_per_piece(const run *r, const tamis_gguf_tensor *t) {
+    uint64_t n = r->piece_elems / t->ne[0];
+    return min_u64(n > 0 ? n : 1, tamis_tensor_n_rows(t));
+}
+
+/* --- reading --- */
+
+static tamis_status read_step(run *r, const tamis_quantize_step *s, tamis_error *err) {
+    uint64_t n_rows = tamis_tensor_n_rows(s->tensor), step = rows_per_piece(r, s->tensor);
+    uint64_t row_bytes = tamis_tensor_row_bytes(s->tensor);
+    for (uint64_t row = 0; row < n_rows; row += step) {
+        void *item;
+        if (!tamis_queue_pop(r->empty, &item)) return TAMIS_OK; /* stopped elsewhere */
+        piece *p = item;
+        p->step = s;
+        p->row = row;
+        p->n_rows = min_u64(step, n_rows - row);
+        p->in_bytes = p->n_rows * row_bytes;
+        tamis_status st = tamis_gguf_read_tensor(r->plan->source, s->tensor, row * row_bytes,
+                                                 p->in_bytes, p->in, err);
+        if (st) return st;
+        if (!tamis_queue_push(r->filled, p)) return TAMIS_OK;
+    }
+    return TAMIS_OK;
+}
+
+static tamis_status reader_main(void *ctx) {
+    run *r = ctx;
+    tamis_status st = TAMIS_OK;
+    for (int64_t i = 0; st == TAMIS_OK && i < r->plan->n_steps && !atomic_load(&r->is_stopped); i++)
+        st = read_step(r, &r->plan->steps[i], &r->reader_error);
+    if (st) stop(r);
+    tamis_queue_close(r->filled);
+    return st;
+}
+
+/* --- writing --- */
+
+static tamis_status writer_main(void *ctx) {
+    run *r = ctx;
+    void *item;
+    while (tamis_queue_pop(r->encoded, &item)) {
+        piece *p = item;
+        tamis_status st =
+            tamis_gguf_write_data(r->plan->writer, is_copied(p->step) ? p->in : p->out,
+                                  p->out_bytes, &r->writer_error);
+        if (st) {
+            stop(r);
+            return st;
+        }
+        if (!tamis_queue_push(r->empty, p)) break;
+    }
+    return TAMIS_OK;
+}
+
+/* --- the parent's hashes --- */
+
+static tamis_status hash_one(run *r, const char *path, uint8_t *buffer, char *hex) {
+    tamis_input *in = NULL;
+    tamis_hash *h = NULL;
+    char digest[TAMIS_HASH_HEX_MAX];
+    tamis_status st = tamis_input_open(path, TAMIS_INPUT_READ, &in, &r->hash_error);
+    if (st == TAMIS_OK) st = tamis_hash_new(TAMIS_HASH_SHA256, &h, &r->hash_error);
+    uint64_t size = st == TAMIS_OK ? tamis_input_size(in) : 0;
+    for (uint64_t at = 0; st == TAMIS_OK && at < size && !atomic_load(&r->is_stopped);) {
+        size_t n = (size_t)min_u64(HASH_BYTES, size - at);
+        st = tamis_input_read(in, at, n, buffer, &r->hash_error);
+        if (st == TAMIS_OK) tamis_hash_update(h, buffer, n);
+        at += n;
+    }
+    if (st == TAMIS_OK) memcpy(hex, tamis_hash_hex(h, digest), 64);
+    tamis_hash_free(h);
+    tamis_input_close(in);
+    return st;
+}
+
+static tamis_status hash_main(void *ctx) {
+    run *r = ctx;
+    uint8_t *buffer = tamis_alloc_array(HASH_BYTES, 1, &r->hash_error);
+    tamis_status st = buffer ? TAMIS_OK : TAMIS_NO_RESOURCE;
+    for (int32_t i = 0; st == TAMIS_OK && i < tamis_gguf_n_files(r->plan->source); i++) {
+        char *hex = r->parent_hex + (size_t)i * 65;
+        if (i > 0) hex[-1] = ',';
+        st = hash_one(r, tamis_gguf_file_path(r->plan->source, i), buffer, hex);
+    }
+    free(buffer);
+    if (st) stop(r);
+    return st;
+}
+
+/* --- encoding --- */
+
+static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, float *x,
+                               tamis_error *err) {
+    const tamis_gguf_tensor *t = p->step->tensor;
+    uint64_t in_row = p->in_bytes / p->n_rows, out_row = p->out_bytes / p->n_rows;
+    int64_t n = (int64_t)t->ne[0];
+    const float *importance = NULL;
+    if (r->weights) importance = r->weights + (p->row + i_row) / t->ne[1] % t->ne[2] * t->ne[0];
+    tamis_decode(t->type, p->in + i_row * in_row, x, n);
+    return tamis_encode_row(p->step->type, x, importance, p->out + i_row * out_row, n, err);
+}
+
+/* A copied row: only looked at. */
+static tamis_status check_row(const piece *p, uint64_t i_row, tamis_error *err) {
+    const tamis_type *type = p->step->type;
+    uint64_t row_bytes = p->in_bytes / p->n_rows;
+    int64_t n_blocks = (int64_t)(row_bytes / type->block_bytes);
+    int64_t i_bad = tamis_find_bad_block(type, p->in + i_row * row_bytes, n_blocks);
+    if (i_bad == n_blocks) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_INPUT, "%s %lld is not finite",
+                      type->block_elems > 1 ? "a scale of block" : "element", (long long)i_bad);
+}
+
+static tamis_status do_row(const run *r, uint64_t i_row, int i_worker, tamis_error *err) {
+    if (is_copied(r->work->step)) return check_row(r->work, i_row, err);
+    return encode_row(r, r->work, i_row, r->scratch + (uint64_t)i_worker * r->row_elems_max, err);
+}
+
+static void encode_item(void *ctx, int64_t i_item, int i_worker) {
+    run *r = ctx;
+    uint64_t first = (uint64_t)i_item * r->rows_per_item;
+    uint64_t end = min_u64(first + r->rows_per_item, r->work->n_rows);
+    r->bad_rows[i_item] = NO_ROW;
+    for (uint64_t i = first; i < end; i++) {
+        if (do_row(r, i, i_worker, NULL) == TAMIS_OK) continue;
+        r->bad_rows[i_item] = i;
+        return;
+    }
+}
+
+/* The weights of a step that starts. */
+static tamis_status enter_step(run *r, const tamis_quantize_step *s, tamis_error *err) {
+    r->current = s;
+    free(r->weights);
+    r->weights = NULL;
+    if (!s->importance) return TAMIS_OK;
+    r->weights = tamis_alloc_array(s->importance->n_values, sizeof *r->weights, err);
+    if (!r->weights) return TAMIS_NO_RESOURCE;
+    tamis_imatrix_weights(s->importance, r->weights);
+    int64_t n = (int64_t)s->importance->n_values, i_bad = tamis_find_nonfinite(r->weights, n);
+    if (i_bad == n) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_INPUT,
+                      "importance of tensor '%s' is not finite at value %lld; make the matrix again",
+                      s->tensor->name, (long long)i_bad);
+}
+
+static tamis_status encode_piece(run *r, piece *p, tamis_error *err) {
+    tamis_status st = TAMIS_OK;
+    if (p->step != r->current) st = enter_step(r, p->step, err);
+    if (st) return st;
+    uint64_t ne0 = p->step->tensor->ne[0], row_bytes = 0;
+    if (!tamis_type_row_bytes(p->step->type, ne0, &row_bytes))
+        return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has no size", p->step->tensor->name);
+    p->out_bytes = p->n_rows * row_bytes;
+    r->work = p;
+    r->rows_per_item = ITEM_ELEMS / ne0 > 0 ? ITEM_ELEMS / ne0 : 1;
+    uint64_t n_items = (p->n_rows + r->rows_per_item - 1) / r->rows_per_item;
+    tamis_pool_run(r->pool, (int64_t)n_items, encode_item, r);
+    for (uint64_t i = 0; i < n_items; i++) {
+        if (r->bad_rows[i] == NO_ROW) continue;
+        st = do_row(r, r->bad_rows[i], 0, err); /* once more, for its message */
+        return st ? tamis_fail_prefix(err, "%s: tensor '%s', row %llu",
+                                      tamis_gguf_path(r->plan->source), p->step->tensor->name,
+                                      (unsigned long long)(p->row + r->bad_rows[i]))
+                  : TAMIS_OK;
+    }
+    return TAMIS_OK;
+}
+
+static tamis_status encode_all(run *r, tamis_error *err) {
+    void *item;
+    while (tamis_queue_pop(r->filled, &item)) {
+        piece *p = item;
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
+        tamis_status st = encode_piece(r, p, err);
+        if (st) return st;
+        tamis_progress_advance(r->progress, p->in_bytes);
+        if (!tamis_queue_push(r->encoded, p)) break;
+    }
+    return TAMIS_OK;
+}
+
+/* --- memory --- */
+
+/* Largest buffers any piece needs when pieces hold piece_elems. */
+static bool piece_bytes(const run *r, uint64_t *in, uint64_t *out) {
+    *in = *out = 1;
+    for (int64_t i = 0; i < r->plan->n_steps; i++) {
+        const tamis_quantize_step *s = &r->plan->steps[i];
+        uint64_t row_bytes, n, n_rows = rows_per_piece(r, s->tensor);
+        if (!tamis_mul_u64(tamis_tensor_row_bytes(s->tensor), n_rows, &n)) return false;
+        if (n > *in) *in = n;
+        if (is_copied(s)) continue;
+        if (!tamis_type_row_bytes(s->type, s->tensor->ne[0], &row_bytes) ||
+            !tamis_mul_u64(row_bytes, n_rows, &n))
+            return false;
+        if (n > *out) *out = n;
+    }
+    return true;
+}
+
+/* Choose the piece size that the budget allows, and allocate. */
+static tamis_status allocate(run *r, tamis_error *err) {
+    uint64_t in = 0, out = 0, n_scratch = 0, n_weights = 0, total = 0;
+    for (int64_t i = 0; i < r->plan->n_steps; i++) {
+        const tamis_quantize_step *s = &r->plan->steps[i];
+        if (s->tensor->ne[0] > r->row_elems_max) r->row_elems_max = s->tensor->ne[0];
+        if (s->importance && s->importance->n_values > n_weights)
+            n_weights = s->importance->n_values;
+    }
+    bool fits = tamis_mul_u64(r->row_elems_max, (uint64_t)tamis_pool_size(r->pool), &n_scratch);
+    for (r->piece_elems = PIECE_ELEMS_MAX; fits; r->piece_elems /= 2) {
+        fits = piece_bytes(r, &in, &out) && in < UINT64_MAX / 32 && out < UINT64_MAX / 32 &&
+               n_scratch < UINT64_MAX / 32 && n_weights < UINT64_MAX / 32;
+        if (!fits) break;
+        total = N_PIECES * (in + out) + 4 * (n_scratch + n_weights) + HASH_BYTES;
+        if (tamis_budget_take(r->budget, total)) break;
+        fits = r->piece_elems > PIECE_ELEMS_MIN;
+    }
+    if (!fits) {
+        char need[32], left[32];
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "needs at least %s of memory, --mem leaves %s",
+                          tamis_format_size(total, need, sizeof need),
+                          tamis_format_size(tamis_budget_left(r->budget), left, sizeof left));
+    }
+    r->taken_bytes = total;
+    r->scratch = tamis_alloc_array(n_scratch, sizeof *r->scratch, err);
+    r->bad_rows = r->scratch ? tamis_alloc_array(r->piece_elems / ITEM_ELEMS * 2 + 2,
+                                                 sizeof *r->bad_rows, err)
+                             : NULL;
+    if (!r->bad_rows) return TAMIS_NO_RESOURCE;
+    for (int i = 0; i < N_PIECES; i++) {
+        r->pieces[i].in = tamis_alloc_array(in, 1, err);
+        r->pieces[i].out = r->pieces[i].in ? tamis_alloc_array(out, 1, err) : NULL;
+        if (!r->pieces[i].out) return TAMIS_NO_RESOURCE;
+        if (!tamis_queue_push(r->empty, &r->pieces[i])) return TAMIS_NO_RESOURCE;
+    }
+    return TAMIS_OK;
+}
+
+static void release(run *r) {
+    for (int i = 0; i < N_PIECES; i++) {
+        free(r->pieces[i].in);
+        free(r->pieces[i].out);
+    }
+    tamis_queue_free(r->empty);
+    tamis_queue_free(r->filled);
+    tamis_queue_free(r->encoded);
+    tamis_pool_free(r->pool);
+    free(r->scratch);
+    free(r->bad_rows);
+    free(r->weights);
+    free(r->parent_hex);
+    tamis_budget_give(r->budget, r->taken_bytes);
+}
+
+/* --- the whole --- */
+
+static tamis_status preflight(const tamis_quantize_plan *plan, const char *path,
+                              tamis_error *err) {
+    if (tamis_gguf_has_file(plan->source, path))
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "%s: the output is a file of the input; give another name", path);
+    uint64_t n_free;
+    tamis_status st = tamis_disk_free_bytes(path, &n_free, err);
+    if (st) return st;
+    if (n_free >= plan->file_bytes) return TAMIS_OK;
+    char need[32], have[32];
+    return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: needs %s, the disk has %s free", path,
+                      tamis_format_size(plan->file_bytes, need, sizeof need),
+                      tamis_format_size(n_free, have, sizeof have));
+}
+
+/* Start the side threads, encode, join; the first cause of a failure is the one reported. */
+static tamis_status run_pipeline(run *r, tamis_error *err) {
+    tamis_thread *reader = NULL, *writer = NULL, *hasher = NULL;
+    tamis_status st = tamis_thread_start(hash_main, r, &hasher, err);
+    if (st == TAMIS_OK) st = tamis_thread_start(reader_main, r, &reader, err);
+    if (st == TAMIS_OK) st = tamis_thread_start(writer_main, r, &writer, err);
+    if (st == TAMIS_OK) st = encode_all(r, err);
+    if (st) stop(r);
+    tamis_queue_close(r->encoded);
+    tamis_status st_writer = writer ? tamis_thread_join(writer) : TAMIS_OK;
+    if (st_writer) stop(r);
+    tamis_status st_reader = reader ? tamis_thread_join(reader) : TAMIS_OK;
+    tamis_status st_hash = hasher ? tamis_thread_join(hasher) : TAMIS_OK;
+    const tamis_error *cause = st_reader   ? &r->reader_error
+                               : st_writer ? &r->writer_error
+                               : st_hash   ? &r->hash_error
+                                           : NULL;
+    if (st == TAMIS_OK && cause) {
+        st = cause->code;
+        if (err) *err = *cause;
+    }
+    return st;
+}
+
+tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int n_threads,
+                                tamis_budget *budget, tamis_progress *progress, tamis_error *err) {
+    run r = {.plan = plan, .progress = progress, .budget = budget};
+    size_t n_hex = provenance_parent_length(plan->source);
+    tamis_status st = preflight(plan, path, err);
+    if (st) return st;
+    if ((st = tamis_pool_new(n_threads, &r.pool, err))) goto out;
+    if ((st = tamis_queue_new(N_PIECES, &r.empty, err))) goto out;
+    if ((st = tamis_queue_new(N_PIECES, &r.filled, err))) goto out;
+    if ((st = tamis_queue_new(N_PIECES, &r.encoded, err))) goto out;
+    if ((st = allocate(&r, err))) goto out;
+    st = TAMIS_NO_RESOURCE;
+    r.parent_hex = tamis_alloc_array(n_hex + 1, 1, err);
+    if (!r.parent_hex) goto out;
+    if ((st = tamis_gguf_begin(plan->writer, path, err))) goto out;
+    tamis_progress_begin(progress, "quantize", plan->source_bytes, "B");
+    st = run_pipeline(&r, err);
+    tamis_progress_end(progress);
+    if (st) goto out;
+    if ((st = tamis_gguf_rewrite_string(plan->writer, KEY_PARENT_SHA256, r.parent_hex, n_hex, err)))
+        goto out;
+    st = tamis_gguf_commit(plan->writer, err);
+out:
+    release(&r);
+    return st;
+}
