@@ -18,6 +18,7 @@ typedef struct arguments {
     tamis_kld_options options;
     tamis_texts quants;
     const char *dump_path;
+    bool summary;
 } arguments;
 
 static const char DESCRIPTION[] =
@@ -59,6 +60,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default: all)", 1, INT64_MAX },
         { 0,   "score",          TAMIS_OPTION_TEXT,  &o->score, "llama|all", "positions to score: second half of each chunk, or all (default: llama)", 0, 0 },
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
+        { 0,   "summary",        TAMIS_OPTION_FLAG,  &a->summary, NULL, "print only the table, one line per model", 0, 0 },
         { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Every tool", 0, 0 },
         { 't', "threads",        TAMIS_OPTION_INT,   &c->n_threads, "N", "threads to use (default: all cores)", 0, 1024 },
@@ -106,7 +108,7 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     }
     tamis_status st = tamis_kld_run(&a->options, machine, &result, err);
     if (st) return st;
-    if (!json_to_stdout) tamis_kld_report_text(&result, stdout);
+    if (!json_to_stdout) tamis_kld_report_text(&result, a->summary, stdout);
     if (json_path) st = tamis_kld_report_json(&result, json_path, err);
     tamis_kld_result_release(&result);
     if (!st && (fflush(stdout) || ferror(stdout)))

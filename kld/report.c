@@ -68,7 +68,7 @@ static void print_table(const tamis_kld_result *r, FILE *stream) {
     for (size_t i = 0; i < r->n_quants; ++i) print_row(&r->quants[i], width, stream);
 }
 
-void tamis_kld_report_text(const tamis_kld_result *result, FILE *stream) {
+void tamis_kld_report_text(const tamis_kld_result *result, bool only_table, FILE *stream) {
     if (result->n_quants == 0) {
         fprintf(stream, "%s: PPL = %.4f ± %.5f (%lld positions of %lld chunks of %lld tokens)\n",
                 result->parent.name, result->parent_perplexity.ppl,
@@ -76,6 +76,7 @@ void tamis_kld_report_text(const tamis_kld_result *result, FILE *stream) {
                 (long long)result->n_chunks, (long long)result->n_ctx);
         return;
     }
-    for (size_t i = 0; i < result->n_quants; ++i) print_quant(result, &result->quants[i], stream);
+    for (size_t i = 0; i < result->n_quants && !only_table; ++i)
+        print_quant(result, &result->quants[i], stream);
     print_table(result, stream);
 }

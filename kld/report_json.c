@@ -28,10 +28,14 @@ static void add_quant(cJSON *array, const tamis_kld_quant *quant) {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddItemToArray(array, object);
     add_model(object, &quant->model);
-    cJSON *statistics = cJSON_AddObjectToObject(object, "statistics");
     for (int i = 0; i < TAMIS_KLD_N_STATS; ++i) {
         const tamis_kld_stat_info *info = &tamis_kld_stat_table[i];
-        add_value(statistics, info->key, quant->stats.of[i].value, quant->stats.of[i].error,
+        cJSON *group = object;
+        if (info->group) {
+            group = cJSON_GetObjectItemCaseSensitive(object, info->group);
+            if (!group) group = cJSON_AddObjectToObject(object, info->group);
+        }
+        add_value(group, info->key, quant->stats.of[i].value, quant->stats.of[i].error,
                   unit_of(info, i));
     }
 }
@@ -51,8 +55,8 @@ tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *p
     tamis_json_add_int(root, "n_positions", result->n_rows);
     cJSON *parent = cJSON_AddObjectToObject(root, "parent");
     add_model(parent, &result->parent);
-    add_value(parent, "perplexity", result->parent_perplexity.ppl,
-              result->parent_perplexity.ppl_error, NULL);
+    add_value(parent, "ppl", result->parent_perplexity.ppl, result->parent_perplexity.ppl_error,
+              NULL);
     cJSON *quants = cJSON_AddArrayToObject(root, "quants");
     for (size_t i = 0; i < result->n_quants; ++i) add_quant(quants, &result->quants[i]);
     tamis_status st = quants ? tamis_json_write(root, path, err)

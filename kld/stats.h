@@ -37,7 +37,8 @@ enum {
 
 /* How a statistic is called and printed. */
 typedef struct tamis_kld_stat_info {
-    const char *key;      /* in JSON */
+    const char *group;    /* object of a model's JSON that it stands in, NULL = the model's own */
+    const char *key;      /* in that object */
     const char *label;    /* as llama-perplexity prints it, padded */
     tamis_kld_block block;
     bool is_percent;      /* value and error are in percent; else plain, KLD in nats */
