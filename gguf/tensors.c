@@ -203,8 +203,9 @@ tamis_status gguf_read_tensor_infos(tamis_gguf *g, int32_t i_file,
     if (f->n_tensors > left / GGUF_MIN_INFO_BYTES ||
         f->n_tensors * (BYTES_PER_TENSOR + GGUF_MIN_INFO_BYTES) > left + SLACK_BYTES)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "n_tensors %llu exceeds what the rest of the file (%llu bytes) can hold",
-                          (ull)f->n_tensors, (ull)left);
+                          "truncated or damaged: n_tensors %llu exceeds what the rest of the file (%llu "
+                          "bytes from offset %llu) can hold",
+                          (ull)f->n_tensors, (ull)left, (ull)f->pos);
     n_total = g->n_tensors + f->n_tensors;
     tamis_status st = tamis_grow(&g->tensors, &g->tensors_capacity, n_total ? n_total : 1,
                                  sizeof *g->tensors, err);

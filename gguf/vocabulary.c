@@ -68,38 +68,43 @@ static tamis_status index_tokens(const gguf_file *f, const tamis_gguf_kv *tokens
 }
 
 /* "left right": cut at the first space that is not the first byte. */
-static tamis_status check_merge(const gguf_file *f, const tamis_name_index *index,
-                                tamis_bytes merge, uint64_t i, tamis_error *err) {
-    char quoted[GGUF_QUOTE_BYTES];
+static bool split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right) {
     const char *space = merge.n_bytes > 1 ? memchr(merge.data + 1, ' ', merge.n_bytes - 1) : NULL;
     size_t n_left = space ? (size_t)(space - merge.data) : 0;
-    if (!space || n_left + 1 == merge.n_bytes)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "key 'tokenizer.ggml.merges': merge %llu ('%s') is malformed: it has no "
-                          "two parts",
-                          (ull)i, gguf_quote(merge, quoted));
-    tamis_bytes left = { merge.data, n_left };
-    tamis_bytes right = { space + 1, merge.n_bytes - n_left - 1 };
-    if (tamis_name_index_find(index, gguf_string_at, f, left) &&
-        tamis_name_index_find(index, gguf_string_at, f, right))
-        return TAMIS_OK;
-    return tamis_fail(err, TAMIS_BAD_INPUT,
-                      "key 'tokenizer.ggml.merges': merge %llu ('%s') names a token that does not "
-                      "exist",
-                      (ull)i, gguf_quote(merge, quoted));
+    if (!space || n_left + 1 == merge.n_bytes) return false;
+    *left = (tamis_bytes){ merge.data, n_left };
+    *right = (tamis_bytes){ space + 1, merge.n_bytes - n_left - 1 };
+    return true;
 }
 
+/* Merges name tokens that exist (what they give need not be one). A list in which no merge does is
+ * inert, as in vocabularies without letters, and passes. */
 static tamis_status check_merges(const gguf_file *f, const tamis_name_index *index,
                                  tamis_error *err) {
     tamis_gguf_kv kv;
+    tamis_bytes merge, left, right, first_missing = { 0 };
+    uint64_t cursor = 0, n_sound = 0, i_missing = 0;
+    char quoted[GGUF_QUOTE_BYTES];
     if (!gguf_file_find(f, "tokenizer.ggml.merges", &kv)) return TAMIS_OK;
-    uint64_t cursor = 0;
-    tamis_bytes merge;
     for (uint64_t i = 0; gguf_file_next_string(f, &kv, &cursor, &merge); i++) {
-        tamis_status st = check_merge(f, index, merge, i, err);
-        if (st) return st;
+        if (!split_merge(merge, &left, &right))
+            return tamis_fail(err, TAMIS_BAD_INPUT,
+                              "key 'tokenizer.ggml.merges': merge %llu ('%s') is malformed: it is "
+                              "not two texts with a space between",
+                              (ull)i, gguf_quote(merge, quoted));
+        if (tamis_name_index_find(index, gguf_string_at, f, left) &&
+            tamis_name_index_find(index, gguf_string_at, f, right)) {
+            n_sound++;
+        } else if (!first_missing.data) {
+            first_missing = merge;
+            i_missing = i;
+        }
     }
-    return TAMIS_OK;
+    if (!first_missing.data || !n_sound) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_INPUT,
+                      "key 'tokenizer.ggml.merges': merge %llu ('%s') names a token that does not "
+                      "exist",
+                      (ull)i_missing, gguf_quote(first_missing, quoted));
 }
 
 tamis_status gguf_check_vocabulary(const gguf_file *f, tamis_error *err) {
