@@ -84,6 +84,15 @@ static void report_finding(void *ctx, const tamis_gguf_finding *finding) {
     cJSON_AddStringToObject(item, "kind", finding->is_scale ? "scale" : "value");
 }
 
+static void print_ok(const arguments *args, const tamis_gguf *g, const char *path) {
+    printf("%s: ok (%d keys, %lld tensors", path, tamis_gguf_n_kv(g),
+           (long long)tamis_gguf_n_tensors(g));
+    if (tamis_gguf_n_files(g) > 1) printf(" in %d files", tamis_gguf_n_files(g));
+    if (tamis_gguf_trailing_bytes(g))
+        printf(", %llu bytes behind them", (unsigned long long)tamis_gguf_trailing_bytes(g));
+    puts(args->quick ? "; values not read)" : ")");
+}
+
 /* One file: structure by opening it, then its values. TAMIS_CHECK_FAILED when some are bad. */
 static tamis_status check_file(const arguments *args, const char *path, const tamis_log *log,
                                cJSON *results, tamis_error *err) {
@@ -107,11 +116,10 @@ static tamis_status check_file(const arguments *args, const char *path, const ta
     }
     if (!args->quick) st = tamis_gguf_check_values(g, report_finding, &report, &n_bad, err);
     if (!st && n_bad)
-        st = tamis_fail(err, TAMIS_CHECK_FAILED, "%s: %lld of %lld tensors hold values that are not finite",
-                        path, (long long)n_bad, (long long)tamis_gguf_n_tensors(g));
-    if (!st && !report.is_silent)
-        printf("%s: ok (%d keys, %lld tensors%s)\n", path, tamis_gguf_n_kv(g),
-               (long long)tamis_gguf_n_tensors(g), args->quick ? ", values not read" : "");
+        st = tamis_fail(err, TAMIS_CHECK_FAILED,
+                        "%s: %lld of %lld tensors hold values that are not finite", path,
+                        (long long)n_bad, (long long)tamis_gguf_n_tensors(g));
+    if (!st && !report.is_silent) print_ok(args, g, path);
     tamis_gguf_close(g);
     return st;
 }

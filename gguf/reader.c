@@ -150,13 +150,13 @@ static tamis_status read_header(gguf_file *f, tamis_error *err) {
     uint64_t left = f->size - f->pos;
     if (f->n_kv > left / GGUF_MIN_KV_BYTES)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "truncated or damaged: n_kv %llu (at offset 16) exceeds what the rest of the file "
-                          "(%llu bytes from offset %d) can hold",
+                          "truncated or damaged: n_kv %llu (at offset 16) exceeds what the rest of "
+                          "the file (%llu bytes from offset %d) can hold",
                           (ull)f->n_kv, (ull)left, GGUF_HEADER_BYTES);
     if (f->n_tensors > left / GGUF_MIN_INFO_BYTES)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "truncated or damaged: n_tensors %llu (at offset 8) exceeds what the rest of the file "
-                          "(%llu bytes from offset %d) can hold",
+                          "truncated or damaged: n_tensors %llu (at offset 8) exceeds what the rest "
+                          "of the file (%llu bytes from offset %d) can hold",
                           (ull)f->n_tensors, (ull)left, GGUF_HEADER_BYTES);
     return TAMIS_OK;
 }
@@ -166,7 +166,8 @@ static tamis_status check_bools(const gguf_file *f, uint64_t n, tamis_error *err
     for (uint64_t i = 0; i < n; i++)
         if (p[i] > 1)
             return tamis_fail(err, TAMIS_BAD_INPUT,
-    X
+                              "element %llu: a bool must be 0 or 1, not %d (offset %llu)", (ull)i,
+                              p[i], (ull)(f->pos + i));
     return TAMIS_OK;
 }
 

@@ -187,7 +187,7 @@ static void set_random(tamis_gguf_writer *w, const char *key, expected *e) {
     }
 }
 
-static void expect_value(const tamis_gguf *g, const char *key, const expected *e) {
+static void compare_value(const tamis_gguf *g, const char *key, const expected *e) {
     tamis_gguf_kv kv;
     int64_t si = 0;
     uint64_t ui = 0;
@@ -242,7 +242,7 @@ static void test_random_metadata(void **state) {
                 assert_false(tamis_gguf_find(g, key, &kv));
                 continue;
             }
-            expect_value(g, key, &want[i]);
+            compare_value(g, key, &want[i]);
             assert_true(tamis_gguf_find(g, key, &kv));
             assert_int_equal(kv.index, i - (i > 7));
         }
