@@ -8,8 +8,11 @@
 
 #include "base/parse.h"
 
-/* White space, for use inside brackets (PCRE2's own \s has U+180E too). */
-#define W "\\x{9}-\\x{D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+/* White space, for use inside brackets (PCRE2's own \s has U+180E too); W_IN_LINE without \r \n. */
+#define W_NOT_ASCII \
+    "\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+#define W "\\x{9}-\\x{D}\\x{20}" W_NOT_ASCII
+#define W_IN_LINE "\\x{9}\\x{B}\\x{C}\\x{20}" W_NOT_ASCII
 #define APOSTROPHE "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])"
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" W "\\p{L}\\p{N}]+|[" W "]+(?![^" W "])"
 #define BEFORE_WORD "[^\\r\\n\\p{L}\\p{N}]?"
@@ -77,7 +80,10 @@ static const tamis_pre_set sets[] = {
     {"kimi_k2", {"[" HAN "]+|" BEFORE_WORD "[^\\P{L}" HAN "]+(?:" APOSTROPHE ")?|\\p{N}{1,3}|" PUNCT_LINES}},
     {"starcoder", {"\\p{N}", GPT2}},
     {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
-    {"jais2", {APOSTROPHE "|" BEFORE_WORD "\\p{L}+|\\p{N}{1,3}| ?[^" W "\\p{L}\\p{N}]+[\\r\\n]*|[" W "]*[\\r\\n]+"
+    /* Behind white space of this line no newline can follow within the run: not looked for again,
+     * which would make long runs quadratic. */
+    {"jais2", {APOSTROPHE "|" BEFORE_WORD "\\p{L}+|\\p{N}{1,3}| ?[^" W "\\p{L}\\p{N}]+[\\r\\n]*"
+        "|(?<![" W_IN_LINE "])[" W "]*[\\r\\n]+"
         "|[" W "]{512}(?![^" W "])|[" W "]{256}(?![^" W "])|[" W "]{128}(?![^" W "])|[" W "]{64}(?![^" W "])"
         "|[" W "]{32}(?![^" W "])|[" W "]{16}(?![^" W "])|[" W "]{8}(?![^" W "])|[" W "]{4}(?![^" W "])"
         "|[" W "]{1,2}(?![^" W "])|[" W "]"}},
