@@ -1,0 +1,173 @@
+/* collect.c - see collect.h. One account per distinct input: weights that share an input share
+ * its sums and are written out under each name at the end. Memory bound: reads X once. */
+#include "imatrix/collect.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+enum { COLUMNS_PER_ITEM = 256 };
+
+/* Sums of one input. Names are borrowed from the model, which outlives the pass. */
+struct account {
+    char **names; /* [n_names], own copies */
+    int n_names;
+    int64_t d_in, n_experts;
+    double *sums;    /* [n_experts][d_in] */
+    int64_t *counts; /* [n_experts] tokens */
+};
+
+struct tamis_collector {
+    struct account *accounts;
+    uint64_t n_accounts, capacity;
+    uint64_t i_last; /* the account used last: products come in runs */
+    bool with_output;
+    tamis_pool *pool;
+};
+
+tamis_status tamis_collector_new(bool with_output, tamis_pool *pool, tamis_collector **out,
+                                 tamis_error *err) {
+    *out = NULL;
+    tamis_collector *c = tamis_alloc_array(1, sizeof *c, err);
+    if (!c) return TAMIS_NO_RESOURCE;
+    c->with_output = with_output;
+    c->pool = pool;
+    *out = c;
+    return TAMIS_OK;
+}
+
+static void account_release(struct account *a) {
+    for (int i = 0; i < a->n_names; i++) free(a->names[i]);
+    free(a->names);
+    free(a->sums);
+    free(a->counts);
+}
+
+void tamis_collector_free(tamis_collector *c) {
+    if (!c) return;
+    for (uint64_t i = 0; i < c->n_accounts; i++) account_release(&c->accounts[i]);
+    free(c->accounts);
+    free(c);
+}
+
+static bool is_wanted(const tamis_collector *c, const tamis_product *p, const char *name) {
+    if (p->layer < 0) return c->with_output;
+    return p->expert >= 0 || strncmp(name, "blk.", 4) == 0;
+}
+
+static tamis_status account_init(struct account *a, const tamis_collector *c,
+                                 const tamis_product *p, tamis_error *err) {
+    memset(a, 0, sizeof *a);
+    a->d_in = p->d_in;
+    a->n_experts = p->n_experts;
+    uint64_t n_sums;
+    if (!tamis_mul_u64((uint64_t)p->d_in, (uint64_t)p->n_experts, &n_sums)) {
+        return tamis_fail(err, TAMIS_BAD_INPUT, "'%s': too many values", p->names[0]);
+    }
+    a->names = tamis_alloc_array((uint64_t)p->n_names, sizeof *a->names, err);
+    a->sums = tamis_alloc_array(n_sums, sizeof *a->sums, err);
+    a->counts = tamis_alloc_array((uint64_t)p->n_experts, sizeof *a->counts, err);
+    if (!a->names || !a->sums || !a->counts) goto fail;
+    for (int i = 0; i < p->n_names; i++) {
+        if (!is_wanted(c, p, p->names[i])) continue;
+        a->names[a->n_names] = tamis_copy_text(p->names[i], strlen(p->names[i]), err);
+        if (!a->names[a->n_names]) goto fail;
+        a->n_names++;
+    }
+    return TAMIS_OK;
+fail:
+    account_release(a);
+    return TAMIS_NO_RESOURCE;
+}
+
+static bool account_is_for(const struct account *a, const tamis_product *p) {
+    return a->n_names > 0 && strcmp(a->names[0], p->names[0]) == 0;
+}
+
+/* The account of a product's input, made when it is new. */
+static tamis_status find_account(tamis_collector *c, const tamis_product *p, struct account **out,
+                                 tamis_error *err) {
+    for (uint64_t k = 0; k < c->n_accounts; k++) {
+        uint64_t i = (c->i_last + k) % c->n_accounts;
+        if (!account_is_for(&c->accounts[i], p)) continue;
+        c->i_last = i;
+        *out = &c->accounts[i];
+        return TAMIS_OK;
+    }
+    tamis_status st =
+        tamis_grow(&c->accounts, &c->capacity, c->n_accounts + 1, sizeof *c->accounts, err);
+    if (st) return st;
+    st = account_init(&c->accounts[c->n_accounts], c, p, err);
+    if (st) return st;
+    c->i_last = c->n_accounts++;
+    *out = &c->accounts[c->i_last];
+    return TAMIS_OK;
+}
+
+struct add_job {
+    const float *x; /* [n_tokens][d_in] */
+    int64_t n_tokens, d_in;
+    double *sums; /* [d_in] */
+};
+
+static void add_columns(void *ctx, int64_t i_item, int i_worker) {
+    (void)i_worker;
+    const struct add_job *job = ctx;
+    int64_t first = i_item * COLUMNS_PER_ITEM;
+    int64_t n = job->d_in - first < COLUMNS_PER_ITEM ? job->d_in - first : COLUMNS_PER_ITEM;
+    double *restrict sums = job->sums + first;
+    for (int64_t t = 0; t < job->n_tokens; t++) {
+        const float *restrict x = job->x + t * job->d_in + first;
+        for (int64_t j = 0; j < n; j++) sums[j] += (double)x[j] * (double)x[j];
+    }
+}
+
+static tamis_status on_product(void *ctx, const tamis_product *p, tamis_error *err) {
+    tamis_collector *c = ctx;
+    if (!is_wanted(c, p, p->names[0])) return TAMIS_OK;
+    struct account *a;
+    tamis_status st = find_account(c, p, &a, err);
+    if (st) return st;
+    int64_t expert = p->expert < 0 ? 0 : p->expert;
+    struct add_job job = { p->x, p->n_tokens, p->d_in, a->sums + expert * a->d_in };
+    tamis_pool_run(c->pool, (p->d_in + COLUMNS_PER_ITEM - 1) / COLUMNS_PER_ITEM, add_columns, &job);
+    a->counts[expert] += p->n_tokens;
+    return TAMIS_OK;
+}
+
+tamis_observer tamis_collector_observer(tamis_collector *c) {
+    return (tamis_observer){ .ctx = c, .on_product = on_product };
+}
+
+static tamis_status write_entry(const struct account *a, const char *name, tamis_imatrix *out,
+                                tamis_error *err) {
+    tamis_imatrix_entry *entry;
+    uint64_t n_values = (uint64_t)(a->d_in * a->n_experts);
+    tamis_status st = tamis_imatrix_add(out, name, n_values, (uint64_t)a->n_experts, &entry, err);
+    if (st) return st;
+    for (uint64_t i = 0; i < n_values; i++) {
+        entry->sums[i] = (float)a->sums[i];
+        if (!isfinite(entry->sums[i])) {
+            return tamis_fail(err, TAMIS_BAD_INPUT,
+                              "'%s': the sum of squares of column %lld is %g, beyond f32; the "
+                              "model's activations are out of range",
+                              name, (long long)(i % (uint64_t)a->d_in), a->sums[i]);
+        }
+    }
+    for (int64_t e = 0; e < a->n_experts; e++) entry->counts[e] = (float)a->counts[e];
+    return TAMIS_OK;
+}
+
+tamis_status tamis_collector_finish(const tamis_collector *c, tamis_imatrix *out,
+                                    tamis_error *err) {
+    for (uint64_t i = 0; i < c->n_accounts; i++) {
+        const struct account *a = &c->accounts[i];
+        for (int k = 0; k < a->n_names; k++) {
+            tamis_status st = write_entry(a, a->names[k], out, err);
+            if (st) return st;
+        }
+    }
+    return TAMIS_OK;
+}

@@ -1,0 +1,190 @@
+/* imatrix.c - see imatrix.h. One pass with two observers: the collector, and one that keeps the
+ * final hidden states of the scored positions for the perplexity. */
+#include "imatrix/imatrix.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "imatrix/collect.h"
+#include "model/gemm.h"
+#include "model/head.h"
+
+/* Final hidden states of the second half of every chunk, but for its last token. */
+struct kept {
+    tamis_scratch scratch;
+    float *h; /* [n_chunks * n_scored][n_embd] */
+    int64_t n_ctx, n_embd, first, n_scored;
+};
+
+void tamis_imatrix_result_release(tamis_imatrix_result *result) {
+    free(result->running);
+    memset(result, 0, sizeof *result);
+}
+
+static tamis_status keep_final(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
+                               tamis_error *err) {
+    (void)err;
+    struct kept *k = ctx;
+    for (int64_t i = 0; i < n_tokens; i++) {
+        int64_t chunk = (first_token + i) / k->n_ctx, r = (first_token + i) % k->n_ctx - k->first;
+        if (r < 0 || r >= k->n_scored) continue;
+        memcpy(k->h + (chunk * k->n_scored + r) * k->n_embd, h + i * k->n_embd,
+               (size_t)k->n_embd * sizeof *h);
+    }
+    return TAMIS_OK;
+}
+
+static tamis_status kept_init(struct kept *k, const tamis_chunks *chunks, int64_t n_embd,
+                              tamis_budget *budget, tamis_error *err) {
+    *k = (struct kept){ .n_ctx = chunks->n_ctx, .n_embd = n_embd, .first = chunks->n_ctx / 2 };
+    k->n_scored = chunks->n_ctx - 1 - k->first;
+    uint64_t n_bytes;
+    if (!tamis_mul_u64((uint64_t)(chunks->n_chunks * k->n_scored), (uint64_t)n_embd * sizeof(float),
+                       &n_bytes)) {
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "the text is too long to score");
+    }
+    bool fits = tamis_budget_take(budget, n_bytes);
+    tamis_status st = tamis_scratch_init(&k->scratch, n_bytes, !fits, NULL, err);
+    if (st) {
+        if (fits) tamis_budget_give(budget, n_bytes);
+        return st;
+    }
+    k->h = k->scratch.data;
+    return TAMIS_OK;
+}
+
+static void kept_release(struct kept *k, tamis_budget *budget) {
+    if (k->h && !k->scratch.on_disk) tamis_budget_give(budget, k->scratch.n_bytes);
+    tamis_scratch_release(&k->scratch);
+}
+
+static tamis_status score(tamis_model *model, const tamis_chunks *chunks, const struct kept *k,
+                          const tamis_pass_options *pass, tamis_imatrix_result *result,
+                          tamis_error *err) {
+    int64_t n_rows = chunks->n_chunks * k->n_scored;
+    tamis_head *head = NULL;
+    tamis_gemm *gemm = NULL;
+    double *nll = tamis_alloc_array((uint64_t)n_rows, sizeof *nll, err);
+    int32_t *targets = tamis_alloc_array((uint64_t)n_rows, sizeof *targets, err);
+    result->running =
+        tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
+    tamis_status st = TAMIS_NO_RESOURCE;
+    if (!nll || !targets || !result->running) goto out;
+    for (int64_t c = 0; c < chunks->n_chunks; c++) {
+        memcpy(targets + c * k->n_scored, chunks->tokens + c * k->n_ctx + k->first + 1,
+               (size_t)k->n_scored * sizeof *targets);
+    }
+    st = tamis_head_open(model, &head, err);
+    if (st) goto out;
+    st = tamis_gemm_new(pass->engine, &gemm, err);
+    if (st) goto out;
+    tamis_progress_begin(pass->progress, "perplexity",
+                         (uint64_t)n_rows * (uint64_t)tamis_head_n_vocab(head), "logits");
+    st = tamis_nll(head, gemm, pass->pool, k->h, n_rows, targets, nll, NULL, pass->progress, err);
+    tamis_progress_end(pass->progress);
+    if (st) goto out;
+    for (int64_t c = 0; c < chunks->n_chunks; c++) {
+        result->running[c] = tamis_perplexity_of(nll, (c + 1) * k->n_scored);
+    }
+out:
+    tamis_gemm_free(gemm);
+    tamis_head_close(head);
+    free(targets);
+    free(nll);
+    return st;
+}
+
+static tamis_status add_dataset(tamis_imatrix *matrix, const char *name, tamis_error *err) {
+    char **datasets = tamis_alloc_array(matrix->n_datasets + 1, sizeof *datasets, err);
+    char *copy = tamis_copy_text(name, strlen(name), err);
+    if (!datasets || !copy) {
+        free(datasets);
+        free(copy);
+        return TAMIS_NO_RESOURCE;
+    }
+    for (uint64_t i = 0; i < matrix->n_datasets; i++) datasets[i] = matrix->datasets[i];
+    datasets[matrix->n_datasets++] = copy;
+    free(matrix->datasets);
+    matrix->datasets = datasets;
+    return TAMIS_OK;
+}
+
+/* The pass, once model and text are there. */
+static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
+                        const tamis_chunks *chunks, tamis_imatrix *matrix,
+                        tamis_imatrix_result *result, tamis_error *err) {
+    const tamis_pass_options *pass = &options->pass;
+    /* With fewer than three tokens in a chunk no position is scored. */
+    bool scores = options->with_perplexity && chunks->n_ctx > 2;
+    struct kept kept = { 0 };
+    tamis_collector *collector = NULL;
+    tamis_observer observers[2];
+    int n_observers = 1;
+
+    tamis_status st = tamis_collector_new(options->with_output, pass->pool, &collector, err);
+    if (st) goto out;
+    observers[0] = tamis_collector_observer(collector);
+    if (scores) {
+        st = kept_init(&kept, chunks, tamis_model_n_embd(model), pass->budget, err);
+        if (st) goto out;
+        observers[n_observers++] = (tamis_observer){ .ctx = &kept, .on_final = keep_final };
+    }
+    st = tamis_pass_run(model, chunks->tokens, chunks->n_chunks * chunks->n_ctx, chunks->n_ctx,
+                        pass, observers, n_observers, err);
+    if (st) goto out;
+    st = tamis_collector_finish(collector, matrix, err);
+    if (st) goto out;
+    if (scores) st = score(model, chunks, &kept, pass, result, err);
+out:
+    kept_release(&kept, pass->budget);
+    tamis_collector_free(collector);
+    return st;
+}
+
+tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imatrix *matrix,
+                                tamis_imatrix_result *result, tamis_error *err) {
+    memset(result, 0, sizeof *result);
+    tamis_model *model = NULL;
+    tamis_tokenizer *tokenizer = NULL;
+    tamis_chunks chunks = { 0 };
+    tamis_status st = tamis_model_open(options->model_path, options->pass.log, &model, err);
+    if (st) goto out;
+    st = tamis_tokenizer_new(tamis_model_gguf(model), &tokenizer, err);
+    if (st) goto out;
+    st = tamis_chunks_from_text(tokenizer, &options->chunks, &chunks, err);
+    if (st) goto out;
+    result->n_chunks = chunks.n_chunks;
+    result->n_ctx = chunks.n_ctx;
+    result->n_tokens = chunks.n_text_tokens;
+    tamis_info(options->pass.log, "'%s': %lld tokens, %lld chunks of %lld",
+               options->chunks.path, (long long)chunks.n_text_tokens, (long long)chunks.n_chunks,
+               (long long)chunks.n_ctx);
+
+    st = run(options, model, &chunks, matrix, result, err);
+    if (st) goto out;
+    matrix->chunk_count = (uint32_t)chunks.n_chunks;
+    matrix->chunk_size = (uint32_t)chunks.n_ctx;
+    st = add_dataset(matrix, options->chunks.path, err);
+out:
+    tamis_chunks_release(&chunks);
+    tamis_tokenizer_free(tokenizer);
+    tamis_model_close(model);
+    return st;
+}
+
+int64_t tamis_imatrix_rare_experts(const tamis_imatrix *matrix, int64_t n_tokens,
+                                   tamis_imatrix_found_fn *found, void *ctx) {
+    int64_t n_found = 0;
+    for (uint64_t i = 0; i < matrix->n_entries; i++) {
+        const tamis_imatrix_entry *entry = &matrix->entries[i];
+        /* The experts of a layer see the same tokens in up, gate and down: down stands for all. */
+        if (entry->n_counts < 2 || !strstr(entry->name, "ffn_down_exps")) continue;
+        for (uint64_t e = 0; e < entry->n_counts; e++) {
+            if ((int64_t)entry->counts[e] >= n_tokens) continue;
+            found(ctx, entry->name, (int64_t)e, (int64_t)entry->counts[e]);
+            n_found++;
+        }
+    }
+    return n_found;
+}
