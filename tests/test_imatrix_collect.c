@@ -1,0 +1,183 @@
+/* test_imatrix_collect.c - whole runs against the matrices that llama-imatrix wrote for the same
+ * model and text: names, order, counts and metadata equal, sums and perplexities within 1e-4. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "formats/formats.h"
+#include "imatrix/imatrix.h"
+
+struct run {
+    const char *model, *expected, *text;
+    bool with_output, parse_special;
+    /* One token whose last chosen expert and its runner-up lie within 5e-7 of each other, which is
+     * less than what f32 sums in another order differ by: it may go to either of the two. */
+    const char *tied_layer;
+    uint64_t tied[2];
+};
+
+static const struct run runs[] = {
+    { "arch/qwen3", "qwen3.c128", "calib-a.txt", false, false },
+    { "arch/qwen3moe", "qwen3moe.c128", "calib-a.txt", false, false },
+    { "arch/qwen3moe", "qwen3moe.c128-out", "calib-a.txt", true, false },
+    { "arch/qwen3moe", "qwen3moe.c128-special", "calib-a.txt", false, true },
+    { "arch/mixtral", "mixtral.c128", "calib-a.txt", false, false },
+    { "arch/mixtral", "mixtral.c128-out", "calib-a.txt", true, false },
+    { "imatrix/idle-expert", "idle-expert.c128", "calib-a.txt", false, false },
+    { "imatrix/idle-expert", "idle-expert.c128-b", "calib-b.txt", false, false, "blk.1.", { 4, 7 } },
+};
+
+static bool is_tied(const struct run *run, const char *name, uint64_t expert) {
+    return run->tied_layer && !strncmp(name, run->tied_layer, strlen(run->tied_layer)) &&
+           strstr(name, "_exps") && (expert == run->tied[0] || expert == run->tied[1]);
+}
+
+static void make(const struct run *run, int n_threads, tamis_imatrix *matrix,
+                 tamis_imatrix_result *result) {
+    tamis_error err = { 0 };
+    tamis_pool *pool;
+    assert_int_equal(tamis_pool_new(n_threads, &pool, &err), TAMIS_OK);
+    tamis_imatrix_init(matrix);
+    tamis_imatrix_options options = {
+        .model_path = shared_path("fixtures/%s.gguf", run->model),
+        .chunks = { .path = shared_path("fixtures/imatrix/%s", run->text),
+                    .n_ctx = 128,
+                    .parse_special = run->parse_special },
+        .with_output = run->with_output,
+        .with_perplexity = true,
+        .pass = { .pool = pool },
+    };
+    if (tamis_imatrix_make(&options, matrix, result, &err)) fail_msg("%s", err.message);
+    tamis_pool_free(pool);
+}
+
+static void compare_entry(const struct run *run, const tamis_imatrix *matrix,
+                          const tamis_imatrix_entry *want) {
+    const tamis_imatrix_entry *got = tamis_imatrix_find(matrix, want->name);
+    if (!got) fail_msg("'%s' was not collected", want->name);
+    assert_int_equal(got->n_values, want->n_values);
+    assert_int_equal(got->n_counts, want->n_counts);
+    uint64_t d_in = want->n_values / want->n_counts;
+    float n_got = 0, n_want = 0;
+    for (uint64_t e = 0; e < want->n_counts; e++) {
+        n_got += got->counts[e];
+        n_want += want->counts[e];
+        float slack = is_tied(run, want->name, e) ? 1.0f : 0.0f;
+        if (fabsf(got->counts[e] - want->counts[e]) > slack) {
+            fail_msg("%s expert %d: count %g, expected %g", want->name, (int)e,
+                     (double)got->counts[e], (double)want->counts[e]);
+        }
+    }
+    assert_true(n_got == n_want);
+    for (uint64_t i = 0; i < want->n_values; i++) {
+        if (is_tied(run, want->name, i / d_in)) continue;
+        double tolerance = 1e-4 * fabs((double)want->sums[i]);
+        if (fabs((double)got->sums[i] - (double)want->sums[i]) > tolerance) {
+            fail_msg("%s column %d: sum %.8g, expected %.8g", want->name, (int)i,
+                     (double)got->sums[i], (double)want->sums[i]);
+        }
+    }
+}
+
+/* The last number of "Final estimate: PPL = X +/- Y" in the peer's output. */
+static double expected_ppl(const char *name) {
+    char *text = slurp(shared_path("fixtures/imatrix/%s.ppl", name), NULL);
+    const char *at = strstr(text, "PPL = ");
+    assert_non_null(at);
+    double ppl = strtod(at + 6, NULL);
+    free(text);
+    return ppl;
+}
+
+static void check_run(const struct run *run) {
+    tamis_error err = { 0 };
+    tamis_imatrix got, want;
+    tamis_imatrix_result result;
+    make(run, 2, &got, &result);
+    tamis_imatrix_init(&want);
+    if (tamis_imatrix_load(shared_path("fixtures/imatrix/%s.gguf", run->expected), &want, &err)) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(got.n_entries, want.n_entries);
+    assert_int_equal(got.chunk_count, want.chunk_count);
+    assert_int_equal(got.chunk_size, want.chunk_size);
+    for (uint64_t i = 0; i < want.n_entries; i++) compare_entry(run, &got, &want.entries[i]);
+    /* Outputs of the same run carry no perplexity file of their own. */
+    if (!strstr(run->expected, "-out")) {
+        double ppl = expected_ppl(run->expected);
+        double found = result.running[result.n_chunks - 1].ppl;
+        if (fabs(found - ppl) > 1e-4 * ppl) fail_msg("PPL %.6f, expected %.6f", found, ppl);
+    }
+    tamis_imatrix_result_release(&result);
+    tamis_imatrix_release(&got);
+    tamis_imatrix_release(&want);
+}
+
+static void matches_the_peer(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        print_message("%s\n", runs[i].expected);
+        check_run(&runs[i]);
+    }
+}
+
+/* What is saved is in the peer's order, and says the same when it is read again. */
+static void saves_in_order(void **state) {
+    (void)state;
+    tamis_error err = { 0 };
+    tamis_imatrix matrix, again, want;
+    tamis_imatrix_result result;
+    make(&runs[1], 2, &matrix, &result);
+    char path[4200];
+    snprintf(path, sizeof path, "%s/saved.gguf", temp_dir());
+    assert_int_equal(tamis_imatrix_save(&matrix, path, &err), TAMIS_OK);
+    tamis_imatrix_init(&again);
+    tamis_imatrix_init(&want);
+    assert_int_equal(tamis_imatrix_load(path, &again, &err), TAMIS_OK);
+    assert_int_equal(
+        tamis_imatrix_load(shared_path("fixtures/imatrix/qwen3moe.c128.gguf"), &want, &err),
+        TAMIS_OK);
+    assert_int_equal(again.n_entries, want.n_entries);
+    for (uint64_t i = 0; i < want.n_entries; i++) {
+        assert_string_equal(again.entries[i].name, want.entries[i].name);
+    }
+    tamis_imatrix_result_release(&result);
+    tamis_imatrix_release(&matrix);
+    tamis_imatrix_release(&again);
+    tamis_imatrix_release(&want);
+}
+
+static void threads_change_nothing(void **state) {
+    (void)state;
+    tamis_imatrix one, two;
+    tamis_imatrix_result result_one, result_two;
+    make(&runs[4], 1, &one, &result_one);
+    make(&runs[4], 2, &two, &result_two);
+    assert_int_equal(one.n_entries, two.n_entries);
+    for (uint64_t i = 0; i < one.n_entries; i++) {
+        const tamis_imatrix_entry *a = &one.entries[i], *b = &two.entries[i];
+        assert_memory_equal(a->sums, b->sums, a->n_values * sizeof *a->sums);
+        assert_memory_equal(a->counts, b->counts, a->n_counts * sizeof *a->counts);
+    }
+    assert_memory_equal(result_one.running, result_two.running,
+                        (size_t)result_one.n_chunks * sizeof *result_one.running);
+    tamis_imatrix_result_release(&result_one);
+    tamis_imatrix_result_release(&result_two);
+    tamis_imatrix_release(&one);
+    tamis_imatrix_release(&two);
+}
+
+int main(void) {
+    require_shared();
+    tamis_formats_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matches_the_peer),
+        cmocka_unit_test(saves_in_order),
+        cmocka_unit_test(threads_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
