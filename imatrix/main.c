@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/checked.h"
+#include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "base/parse.h"
@@ -109,6 +109,14 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
     return st;
 }
 
+/* A result that cannot be written is better known before the work than after it. */
+static tamis_status check_writable(const char *path, tamis_error *err) {
+    tamis_output *probe = NULL;
+    tamis_status st = tamis_output_open(path, &probe, err);
+    tamis_output_discard(probe);
+    return st;
+}
+
 /* The run itself; resources live here. */
 static tamis_status run(const struct arguments *args, const tamis_log *log, tamis_error *err) {
     tamis_budget budget;
@@ -120,7 +128,9 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     tamis_imatrix_result result = { 0 };
     double started = now_s();
 
-    tamis_status st = tamis_pool_new((int)args->common.n_threads, &pool, err);
+    tamis_status st = check_writable(args->output, err);
+    if (st) goto out;
+    st = tamis_pool_new((int)args->common.n_threads, &pool, err);
     if (st) goto out;
     progress = tamis_progress_new(stderr, args->common.quiet);
     tamis_imatrix_options options = {

@@ -192,8 +192,7 @@ static tamis_status split_from(const splitter *sp, int i_stage, size_t start, si
     if (n_bytes == 0) return TAMIS_OK;
     if (i_stage == sp->p->n_stages) return sp->fn(sp->ctx, start, n_bytes, sp->err);
     const stage *here = &sp->p->stages[i_stage];
-    if (here->kind == STAGE_DIGIT_GROUPS)
-        return split_before_digits(sp, i_stage + 1, start, n_bytes);
+    if (here->kind == STAGE_DIGIT_GROUPS) return split_before_digits(sp, i_stage + 1, start, n_bytes);
     for (size_t at = 0, begin, end; at < n_bytes; at = end) {
         tamis_status st = find(sp, here, sp->text + start, n_bytes, at, &begin, &end);
         if (!st && here->kind == STAGE_NUMBER_GROUPS) {

@@ -12,9 +12,9 @@
 
 #define TAMIS_PRE_MAX_STAGES 6
 
-/* Stages that are no pattern. Runs are cut into threes, counted from their end: */
-#define TAMIS_PRE_DIGIT_GROUPS "\1"  /* ASCII digits, cut before each three */
-#define TAMIS_PRE_NUMBER_GROUPS "\2" /* every \p{N}, cut behind each three */
+/* What a stage does where it is no pattern. */
+#define TAMIS_PRE_DIGIT_GROUPS "\1" /* cut ASCII digits from the right into threes */
+#define TAMIS_PRE_NUMBER_GROUPS "\2" /* the same for every \p{N} */
 
 /* A pattern set: stages applied one after the other inside what the one before left; both matches
  * and the gaps between them go on. */
@@ -53,8 +53,8 @@ void tamis_pre_scratch_free(tamis_pre_scratch *s);
 /* Receives each word in order, by its place in the text. Not TAMIS_OK ends the splitting. */
 typedef tamis_status tamis_word_fn(void *ctx, size_t start, size_t n_bytes, tamis_error *err);
 
-/* Split valid UTF-8 (already with stand-ins, see unicode.h); every byte belongs to one word. Time
- * is linear in practice and no length makes it fail, short of memory (TAMIS_NO_RESOURCE). */
+/* Split valid UTF-8 (already with stand-ins, see unicode.h); every byte belongs to one word. Time is
+ * linear in practice and no length makes it fail, short of memory (TAMIS_NO_RESOURCE). */
 tamis_status tamis_pretokenizer_split(const tamis_pretokenizer *p, tamis_pre_scratch *s,
                                       const uint8_t *text, size_t n_bytes, tamis_word_fn *fn,
                                       void *ctx, tamis_error *err) TAMIS_MUST_USE;

@@ -16,8 +16,8 @@
 static tamis_status check_kind(const tamis_gguf *g, tamis_error *err) {
     static const struct {
         const char *name, *algorithm;
-    } others[] = {{"llama", "SentencePiece"}, {"gemma4", "BPE on characters"},
-                  {"bert", "WordPiece"}, {"t5", "Unigram"}};
+    } others[] = {{"llama", "SentencePiece"}, {"gemma4", "BPE on characters"}, {"bert", "WordPiece"},
+                  {"t5", "Unigram"}};
     tamis_bytes kind;
     tamis_status st = tamis_gguf_get_string(g, KEY("model"), &kind, err);
     if (st) return st;

@@ -90,8 +90,7 @@ tamis_status tamis_detokenize(const tamis_tokenizer *t, const int32_t *ids, uint
     tamis_status st = append(&b, NULL, 0, err);
     for (uint64_t i = 0; !st && i < n_ids; i++) {
         if (ids[i] < 0 || ids[i] >= t->n_vocab)
-            st = tamis_fail(err, TAMIS_BAD_INPUT,
-                            "token %llu: id %d is not in the vocabulary (0..%d)",
+            st = tamis_fail(err, TAMIS_BAD_INPUT, "token %llu: id %d is not in the vocabulary (0..%d)",
                             (unsigned long long)i, ids[i], t->n_vocab - 1);
         else
             st = append_piece(t, ids[i], render_special, &b, err);

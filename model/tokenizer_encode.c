@@ -182,7 +182,6 @@ tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n
                             bool add_special, bool parse_special, tamis_tokens *out,
                             tamis_error *err) {
     encoder e = {.t = t, .out = out};
-    const tamis_specials *specials = &t->specials[parse_special];
     const uint8_t *bytes = (const uint8_t *)text;
     uint64_t n_ids_before = out->n_ids;
     uint32_t n_slots = CACHE_MIN_SLOTS;
@@ -191,14 +190,14 @@ tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n
 
     tamis_status st = TAMIS_OK;
     if (add_special && t->adds_bos && t->bos >= 0) st = emit(out, (uint32_t)t->bos, err);
-    if (st || n_bytes == 0) goto out;
+    if (st || n_bytes == 0) goto end;
     e.cache = calloc(n_slots, sizeof *e.cache);
     st = e.cache ? tamis_pre_scratch_new(&e.scratch, err)
                  : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the tokenizer");
-    if (!st) st = tamis_specials_cut(specials, t, bytes, n_bytes, &e.fragments, err);
+    if (!st) st = tamis_specials_cut(&t->specials[parse_special], t, bytes, n_bytes, &e.fragments, err);
     if (!st) st = clean_fragments(&e, bytes, err);
     if (!st) st = encode_fragments(&e, err);
-out:
+end:
     if (!st && add_special && t->adds_eos && t->eos >= 0) st = emit(out, (uint32_t)t->eos, err);
     if (st) out->n_ids = n_ids_before;
     free(e.cache);

@@ -30,12 +30,10 @@ static const infill_kind infill[] = {
     {"tokenizer.ggml.fim_mid_token_id", {"<|fim_middle|>", "<fim-middle>", "<fim_middle>",
         "<｜fim▁end｜>", "<MID>"}},
     {"tokenizer.ggml.fim_pad_token_id", {"<|fim_pad|>", "<fim-pad>", "<fim_pad>"}},
-    {"tokenizer.ggml.fim_rep_token_id",
-        {"<|repo_name|>", "<|fim_repo|>", "<fim-repo>", "<reponame>"}},
+    {"tokenizer.ggml.fim_rep_token_id", {"<|repo_name|>", "<|fim_repo|>", "<fim-repo>", "<reponame>"}},
     {"tokenizer.ggml.fim_sep_token_id", {"<|file_sep|>"}},
 };
-static const char *const channel_texts[] = {"<|channel|>", "<|message|>", "<|start|>",
-                                            "<|constrain|>"};
+static const char *const channel_texts[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 /* clang-format on */
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

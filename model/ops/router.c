@@ -15,11 +15,15 @@ static void softmax(float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = (float)(exp((double)x[i] - (double)max) / sum);
 }
 
-/* Index of the largest value not yet taken, the lowest among equals. */
+/* Scores that are closer than this, relatively, count as equal. Sums in another order move an f32
+ * score by as much: without the band, rounding alone would choose between such experts. */
+#define TIE_BAND 1e-6f
+
+/* Index of the largest value >= 0 not yet taken, the lowest among equals. */
 static int64_t take_largest(const float *x, int64_t n, bool *taken) {
     int64_t best = -1;
     for (int64_t i = 0; i < n; i++)
-        if (!taken[i] && (best < 0 || x[i] > x[best])) best = i;
+        if (!taken[i] && (best < 0 || x[i] > x[best] * (1.0f + TIE_BAND))) best = i;
     taken[best] = true;
     return best;
 }

@@ -32,7 +32,7 @@ for parent in $models; do
         q=$work/$type.gguf
         quantize -q --imatrix "$work/im.gguf" "$parent" "$q" "$type" || fail "quantize $type"
         quantize -q --allow-requantize "$q" "$work/q-F32.gguf" F32 || fail "expanding $type"
-        kld -q -m "$parent" --quant "$q" -f "$text" -c 256 --json "$work/kld.json" >/dev/null ||
+        kld --quiet -m "$parent" -q "$q" -f "$text" -c 256 --json "$work/kld.json" >/dev/null ||
             fail "kld $type"
         read -r ppl mean max <<<"$(python3 - "$work/kld.json" <<'P'
 import json, sys
