@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/encode_internal.h"
+#include "formats/float16.h"
 
 /* clang-format off */
 static const struct { int32_t id; float largest; } limits[] = {
@@ -29,20 +30,32 @@ static float largest_of(int32_t id) {
     return __builtin_inff();
 }
 
-/* Index of the first value outside [low, high]; n when there is none. NaN is outside. */
-static int64_t find_outside(const float *x, int64_t n, float low, float high) {
+/* Index of the first value that is NaN or above `largest` in magnitude; n when there is none.
+ * The bits of a magnitude grow with it, and NaN lies above all; whole-number comparisons of
+ * chunks are cheap beside any encoder. */
+static int64_t find_too_large(const float *x, int64_t n, float largest) {
     enum { CHUNK = 1024 };
+    const int32_t limit = (int32_t)tamis_f32_bits(largest);
     for (int64_t at = 0; at < n; at += CHUNK) {
         int64_t end = n - at < CHUNK ? n : at + CHUNK;
-        int n_outside = 0;
+        int32_t is_any = 0;
         for (int64_t i = at; i < end; i++) {
-            n_outside += !(x[i] >= low) | !(x[i] <= high);
+            is_any |= (int32_t)(tamis_f32_bits(x[i]) & 0x7FFFFFFFu) > limit;
         }
-        for (int64_t i = at; n_outside > 0 && i < end; i++) {
-            if (!(x[i] >= low && x[i] <= high)) {
-                return i;
-            }
+        for (int64_t i = at; is_any && i < end; i++) {
+            if ((int32_t)(tamis_f32_bits(x[i]) & 0x7FFFFFFFu) > limit) return i;
         }
+    }
+    return n;
+}
+
+static int64_t find_negative(const float *w, int64_t n) {
+    int32_t is_any = 0;
+    for (int64_t i = 0; i < n; i++) {
+        is_any |= w[i] < 0.0f;
+    }
+    for (int64_t i = 0; is_any && i < n; i++) {
+        if (w[i] < 0.0f) return i;
     }
     return n;
 }
@@ -63,11 +76,10 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                               uint8_t *blocks, int64_t n_elems, tamis_error *err) {
     float largest = largest_of(type->id);
     float finite = 0x1.fffffep127f;
-    float limit = largest < finite ? largest : finite;
     if (!type->encode) {
         return tamis_fail(err, TAMIS_BAD_INPUT, "type '%s' cannot be encoded", type->name);
     }
-    int64_t i = find_outside(x, n_elems, -limit, limit);
+    int64_t i = find_too_large(x, n_elems, largest < finite ? largest : finite);
     if (i < n_elems && !(x[i] >= -finite && x[i] <= finite)) {
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "element %lld is %g; weights must be finite, repair the source",
@@ -78,11 +90,15 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                           "element %lld is %g; %s holds magnitudes up to %g, choose a wider type",
                           (long long)i, (double)x[i], type->name, (double)largest);
     }
-    i = importance ? find_outside(importance, n_elems, 0.0f, finite) : n_elems;
-    if (i < n_elems) {
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "importance of element %lld is %g; it must be finite and not negative",
-                          (long long)i, (double)importance[i]);
+    if (importance) {
+        int64_t i_large = find_too_large(importance, n_elems, finite);
+        int64_t i_negative = find_negative(importance, n_elems);
+        i = i_large < i_negative ? i_large : i_negative;
+        if (i < n_elems) {
+            return tamis_fail(err, TAMIS_BAD_INPUT,
+                              "importance of element %lld is %g; it must be finite and not negative",
+                              (long long)i, (double)importance[i]);
+        }
     }
     fastest(type)(x, importance, blocks, n_elems);
     return TAMIS_OK;

@@ -13,7 +13,7 @@ typedef struct line_set {
     int n_sub;    /* elements per sub-block */
     int unit;     /* sub-blocks that share d and dmin */
     float hi;     /* codes are 0..hi */
-    int n_ratios; /* even */
+    int n_ratios; /* a multiple of 3 */
     const float *ratios; /* code the range of a sub-block is tried to reach */
     float scale_hi;      /* sc and m are 0..scale_hi; 0 when there are none */
 } line_set;
@@ -93,21 +93,41 @@ INLINE void measure_line(line_data *s, const line_set *set, vf low, vf high, vi 
     }
 }
 
+/* sums_at() of three candidates in one go: independent chains hide the latency of adds. */
+INLINE void try_3_lines(const line_data *s, const line_set *set, const vf id[3],
+                        const vf shift[3], line_fit *best) {
+    const vf zero = v_set(0.0f), origin = s->origin, id0 = id[0], id1 = id[1], id2 = id[2];
+    const vf offset0 = shift[0] - origin * id0, offset1 = shift[1] - origin * id1;
+    const vf offset2 = shift[2] - origin * id2;
+    line_sums a = {zero, zero, zero}, b = a, c = a;
+    for (int e = 0; e < set->n_sub; e++) {
+        vf x = v_load(s->x + e * LANES), w = v_load(s->w + e * LANES), above = x - origin;
+        vf q0 = v_clamp(v_round(x * id0 + offset0), 0.0f, set->hi), w0 = w * q0;
+        vf q1 = v_clamp(v_round(x * id1 + offset1), 0.0f, set->hi), w1 = w * q1;
+        vf q2 = v_clamp(v_round(x * id2 + offset2), 0.0f, set->hi), w2 = w * q2;
+        a.q += w0, a.qq += w0 * q0, a.xq += w0 * above;
+        b.q += w1, b.qq += w1 * q1, b.xq += w1 * above;
+        c.q += w2, c.qq += w2 * q2, c.xq += w2 * above;
+    }
+    keep_better_line(best, s, a);
+    keep_better_line(best, s, b);
+    keep_better_line(best, s, c);
+}
+
 INLINE line_fit fit_line(const line_data *s, const line_set *set) {
     const vf zero = v_set(0.0f);
     vf inverse = v_inverse(s->range);
     line_fit best = {v_set(-1.0f), zero, zero, {zero, zero, zero}};
     best.minimum = v_min(v_max(zero, s->bottom), s->top);
-    for (int i = 0; i < set->n_ratios; i += 2) {
+    for (int i = 0; i < set->n_ratios; i += 3) {
         /* Codes beyond either end are cut; the shift shares the cut between both. */
-        vf shift0 = v_set(0.5f * (set->hi - set->ratios[i]));
-        vf shift1 = v_set(0.5f * (set->hi - set->ratios[i + 1]));
-        line_sums a = sums_at(s, set, inverse * v_set(set->ratios[i]), shift0);
-        line_sums b = sums_at(s, set, inverse * v_set(set->ratios[i + 1]), shift1);
-        keep_better_line(&best, s, a);
-        keep_better_line(&best, s, b);
+        const float *r = set->ratios + i;
+        const vf id[3] = {inverse * v_set(r[0]), inverse * v_set(r[1]), inverse * v_set(r[2])};
+        const vf shift[3] = {v_set(0.5f * (set->hi - r[0])), v_set(0.5f * (set->hi - r[1])),
+                             v_set(0.5f * (set->hi - r[2]))};
+        try_3_lines(s, set, id, shift, &best);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LLOYD; i++) {
         vf id = v_inverse(best.scale);
         keep_better_line(&best, s, sums_at(s, set, id, -best.minimum * id));
     }

@@ -7,35 +7,35 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { REFITS = 2, REACH = 1 };
+enum { REFITS = 2, REACH = 1, LLOYD = 1 };
 
 #include "formats/encode_internal.h"
 #include "formats/formats.h"
 #include "formats/encode_symmetric_internal.h"
 #include "formats/encode_affine_internal.h"
 
-static const float ratios_q4_0[] = {-8.0f, -7.0f, -7.25f, -7.5f, -7.75f, -8.25f, -8.5f, -6.5f, 7.0f, 6.5f};
-static const float ratios_q5_0[] = {-16.0f, -15.0f, -15.25f, -15.5f, -15.75f, -16.25f, -16.5f, -14.5f, 15.0f, 15.4f};
-static const float ratios_q3_K[] = {-4.0f, -3.0f, -3.25f, -3.5f, -3.75f, -4.25f, -4.5f, -2.75f, 3.0f, 3.4f};
-static const float ratios_q6_K[] = {-32.0f, -31.0f, -31.25f, -31.5f, -31.75f, -32.25f, -32.5f, -30.5f};
-static const float ratios_iq4[] = {-127.0f, -116.0f, -120.0f, -123.0f, -109.0f, -112.0f, -131.0f, -135.0f, 113.0f, 117.0f, 110.0f, 105.0f};
+static const float ratios_q4_0[] = {-6.4f, -6.8f, -7.1f, -7.4f, -7.7f, -8.0f, -8.3f, -8.6f, 6.4f, 6.8f, 7.1f, 7.4f};
+static const float ratios_q5_0[] = {-13.5f, -14.3f, -14.8f, -15.2f, -15.6f, -16.0f, -16.4f, -17.0f, 14.2f, 14.8f, 15.3f, 15.7f};
+static const float ratios_q3_K[] = {-2.6f, -2.9f, -3.2f, -3.5f, -3.8f, -4.1f, -4.4f, -4.7f, 2.6f, 2.9f, 3.2f, 3.5f};
+static const float ratios_q6_K[] = {-29.0f, -29.5f, -30.0f, -30.5f, -31.0f, -31.3f, -31.6f, -32.0f, -32.3f, -32.6f, -33.0f, -33.5f};
+static const float ratios_iq4[] = {-104.0f, -108.0f, -112.0f, -115.0f, -118.0f, -121.0f, -124.0f, -127.0f, -130.0f, -134.0f, -138.0f, -142.0f, 104.0f, 108.0f, 112.0f, 116.0f};
 
-static const code_set set_q4_0 = {32, 1, false, -8, 7, 10, ratios_q4_0, 1, 1};
-static const code_set set_q5_0 = {32, 1, false, -16, 15, 10, ratios_q5_0, 1, 1};
-static const code_set set_q3_K = {16, 16, false, -4, 3, 10, ratios_q3_K, -32, 31};
-static const code_set set_q6_K = {16, 16, false, -32, 31, 8, ratios_q6_K, -128, 127};
-static const code_set set_iq4_nl = {32, 1, true, -127, 113, 12, ratios_iq4, 1, 1};
-static const code_set set_iq4_xs = {32, 8, true, -127, 113, 12, ratios_iq4, -32, 31};
+static const code_set set_q4_0 = {32, 1, false, -8, 7, 12, ratios_q4_0, 1, 1};
+static const code_set set_q5_0 = {32, 1, false, -16, 15, 12, ratios_q5_0, 1, 1};
+static const code_set set_q3_K = {16, 16, false, -4, 3, 12, ratios_q3_K, -32, 31};
+static const code_set set_q6_K = {16, 16, false, -32, 31, 12, ratios_q6_K, -128, 127};
+static const code_set set_iq4_nl = {32, 1, true, -127, 113, 16, ratios_iq4, 1, 1};
+static const code_set set_iq4_xs = {32, 8, true, -127, 113, 16, ratios_iq4, -32, 31};
 
-static const float ratios_q4_1[] = {15, 14.5f, 14, 15.3f, 15.6f, 16, 13.5f, 13};
-static const float ratios_q5_1[] = {31, 30.5f, 30, 31.3f, 31.6f, 32, 29.5f, 29};
-static const float ratios_q2_K[] = {3, 2.75f, 2.5f, 2.25f, 3.25f, 3.5f, 3.75f, 4.0f, 4.25f, 4.5f};
+static const float ratios_q4_1[] = {13.2f, 13.8f, 14.3f, 14.7f, 15.0f, 15.3f, 15.8f, 16.4f, 17.2f};
+static const float ratios_q5_1[] = {27.5f, 28.5f, 29.3f, 30.0f, 30.5f, 31.0f, 31.5f, 32.2f, 33.0f};
+static const float ratios_q2_K[] = {2.1f, 2.4f, 2.7f, 3.0f, 3.3f, 3.6f, 3.9f, 4.2f, 4.5f};
 
-static const line_set set_q4_1 = {32, 1, 15, 8, ratios_q4_1, 0};
-static const line_set set_q5_1 = {32, 1, 31, 8, ratios_q5_1, 0};
-static const line_set set_q2_K = {16, 16, 3, 10, ratios_q2_K, 15};
-static const line_set set_q4_K = {32, 8, 15, 8, ratios_q4_1, 63};
-static const line_set set_q5_K = {32, 8, 31, 8, ratios_q5_1, 63};
+static const line_set set_q4_1 = {32, 1, 15, 9, ratios_q4_1, 0};
+static const line_set set_q5_1 = {32, 1, 31, 9, ratios_q5_1, 0};
+static const line_set set_q2_K = {16, 16, 3, 9, ratios_q2_K, 15};
+static const line_set set_q4_K = {32, 8, 15, 9, ratios_q4_1, 63};
+static const line_set set_q5_K = {32, 8, 31, 9, ratios_q5_1, 63};
 
 INLINE void put_u16(uint8_t *at, uint16_t v) {
     at[0] = (uint8_t)v;

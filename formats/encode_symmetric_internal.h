@@ -15,7 +15,7 @@ typedef struct code_set {
     int unit;         /* sub-blocks that share d */
     bool is_codebook; /* values from the iq4 table, else the integers lo..hi */
     float lo, hi;     /* smallest and largest value of a code */
-    int n_ratios;     /* even */
+    int n_ratios;     /* a multiple of 4 */
     const float *ratios; /* value the largest element is tried at */
     float scale_lo, scale_hi; /* integer sub-scales; both 1 when there are none */
 } code_set;
@@ -65,17 +65,38 @@ INLINE vf signed_top(const float *x, int n_sub) {
     return v_select(top > -bottom, top, bottom);
 }
 
+/* value_sums() for four inverse scales in one go: independent chains hide the latency of adds. */
+INLINE void try_4_scales(const float *x, const float *w, const code_set *set, const vf id[4],
+                            sub_fit *best) {
+    const vf zero = v_set(0.0f), id0 = id[0], id1 = id[1], id2 = id[2], id3 = id[3];
+    vf xv0 = zero, xv1 = zero, xv2 = zero, xv3 = zero, vv0 = zero, vv1 = zero, vv2 = zero,
+       vv3 = zero;
+    for (int e = 0; e < set->n_sub; e++) {
+        vf xe = v_load(x + e * LANES), we = v_load(w + e * LANES);
+        vf v0 = nearest_value(xe * id0, set), v1 = nearest_value(xe * id1, set);
+        vf v2 = nearest_value(xe * id2, set), v3 = nearest_value(xe * id3, set);
+        vf w0 = we * v0, w1 = we * v1, w2 = we * v2, w3 = we * v3;
+        xv0 += w0 * xe, vv0 += w0 * v0;
+        xv1 += w1 * xe, vv1 += w1 * v1;
+        xv2 += w2 * xe, vv2 += w2 * v2;
+        xv3 += w3 * xe, vv3 += w3 * v3;
+    }
+    keep_better_fit(best, xv0, vv0);
+    keep_better_fit(best, xv1, vv1);
+    keep_better_fit(best, xv2, vv2);
+    keep_better_fit(best, xv3, vv3);
+}
+
 INLINE sub_fit fit_sub_block(const float *x, const float *w, const code_set *set, vf top) {
     vf inverse = v_inverse(top);
     sub_fit best = {v_set(-1.0f), v_set(0.0f), v_set(0.0f)};
-    for (int i = 0; i < set->n_ratios; i += 2) {
-        vf xv0, vv0, xv1, vv1;
-        value_sums(x, w, set, inverse * v_set(set->ratios[i]), &xv0, &vv0);
-        value_sums(x, w, set, inverse * v_set(set->ratios[i + 1]), &xv1, &vv1);
-        keep_better_fit(&best, xv0, vv0);
-        keep_better_fit(&best, xv1, vv1);
+    for (int i = 0; i < set->n_ratios; i += 4) {
+        const float *r = set->ratios + i;
+        const vf id[4] = {inverse * v_set(r[0]), inverse * v_set(r[1]), inverse * v_set(r[2]),
+                          inverse * v_set(r[3])};
+        try_4_scales(x, w, set, id, &best);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LLOYD; i++) {
         vf xv, vv;
         value_sums(x, w, set, v_inverse(best.scale), &xv, &vv);
         keep_better_fit(&best, xv, vv);
@@ -99,26 +120,51 @@ typedef struct symmetric_choice {
     lanes d, scale, unit_error;
 } symmetric_choice;
 
-/* Integer scales for a given d: the nearest one and its neighbours, judged by error. */
+/* step_error() of three steps in one go. */
+INLINE void step_errors_of_3(const float *x, const float *w, const code_set *set, const vf step[3],
+                             vf error[3]) {
+    const vf zero = v_set(0.0f), s0 = step[0], s1 = step[1], s2 = step[2];
+    const vf id0 = v_inverse(s0), id1 = v_inverse(s1), id2 = v_inverse(s2);
+    vf e0 = zero, e1 = zero, e2 = zero;
+    for (int e = 0; e < set->n_sub; e++) {
+        vf xe = v_load(x + e * LANES), we = v_load(w + e * LANES);
+        vf off0 = xe - s0 * nearest_value(xe * id0, set);
+        vf off1 = xe - s1 * nearest_value(xe * id1, set);
+        vf off2 = xe - s2 * nearest_value(xe * id2, set);
+        e0 += we * off0 * off0;
+        e1 += we * off1 * off1;
+        e2 += we * off2 * off2;
+    }
+    error[0] = e0;
+    error[1] = e1;
+    error[2] = e2;
+}
+
+/* Integer scales for a given d: the nearest ones, or of these and their neighbours the ones of
+ * least error. */
 INLINE void choose_scales(const tile *t, const code_set *set, const lanes *ideal,
-                          symmetric_choice *c, int reach) {
+                          symmetric_choice *c, bool with_neighbours) {
     FOR_LANES(g) {
         const float *x = &t->x[0][g], *w = &t->w[0][g];
-        vf d = v_load(c->d.v + g);
-        vf middle = set->scale_hi == 1.0f
-                        ? v_set(1.0f)
-                        : v_clamp(v_round(v_load(ideal->v + g) * v_inverse(d)), set->scale_lo,
-                                  set->scale_hi);
-        vf best = middle, best_error = step_error(x, w, set, d * middle);
-        for (int i = -reach; i <= reach; i++) {
-            vf scale = v_clamp(middle + v_set((float)i), set->scale_lo, set->scale_hi);
-            vf error = i == 0 ? best_error : step_error(x, w, set, d * scale);
-            vi better = error < best_error;
-            best = v_select(better, scale, best);
-            best_error = v_select(better, error, best_error);
+        vf d = v_load(c->d.v + g), scale = v_set(1.0f), least;
+        if (set->unit > 1) {
+            scale = v_clamp(v_round(v_load(ideal->v + g) * v_inverse(d)), set->scale_lo,
+                            set->scale_hi);
         }
-        v_store(c->scale.v + g, best);
-        v_store(c->unit_error.v + g, best_error);
+        if (set->unit > 1 && with_neighbours) {
+            vf below = v_max(scale - v_set(1.0f), v_set(set->scale_lo));
+            vf above = v_min(scale + v_set(1.0f), v_set(set->scale_hi)), error[3];
+            const vf step[3] = {d * scale, d * below, d * above};
+            step_errors_of_3(x, w, set, step, error);
+            scale = v_select(error[1] < error[0], below, scale);
+            least = v_min(error[0], error[1]);
+            scale = v_select(error[2] < least, above, scale);
+            least = v_min(least, error[2]);
+        } else {
+            least = step_error(x, w, set, d * scale);
+        }
+        v_store(c->scale.v + g, scale);
+        v_store(c->unit_error.v + g, least);
     }
     unit_sum(&c->unit_error, set->unit);
 }
@@ -236,29 +282,26 @@ INLINE void symmetric_search(const tile *t, const code_set *set, symmetric_choic
     FOR_LANES(g) {
         v_store(c.d.v + g, v_f16(v_load(top.v + g) * v_set(1.0f / set->scale_lo)));
     }
-    choose_scales(t, set, &plain, &c, 0);
+    choose_scales(t, set, &plain, &c, false);
     keep_better_choice(best, &c);
     if (set->unit > 1) {
         fit_d(set, &ideal, &curvature, &c.d);
     } else {
         c.d = ideal;
     }
-    int reach = set->unit > 1 ? REACH : 0;
     lanes wide = c.d;
     round_steps(&c.d);
-    choose_scales(t, set, &ideal, &c, reach);
+    choose_scales(t, set, &ideal, &c, true);
     keep_better_choice(best, &c);
     if (widen_tiny_steps(&wide)) {
         c.d = wide;
         round_steps(&c.d);
-        choose_scales(t, set, &ideal, &c, reach);
+        choose_scales(t, set, &ideal, &c, true);
         keep_better_choice(best, &c);
     }
-    for (int i = 0; i < REFITS; i++) {
-        refit_d(t, set, best, &c.d, &ideal);
-        choose_scales(t, set, &ideal, &c, reach);
-        keep_better_choice(best, &c);
-    }
+    refit_d(t, set, best, &c.d, &ideal);
+    choose_scales(t, set, &ideal, &c, true);
+    keep_better_choice(best, &c);
     symmetric_codes(t, set, best, out);
 }
 

@@ -1,0 +1,407 @@
+/* test_formats_encode.c - encoders: the same bytes on every CPU level and by every compiler,
+ * never worse than rounding to nearest, refusal of what a format cannot hold. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "formats/formats.h"
+
+enum { N = 2048, MAX_BYTES = 4 * N };
+
+static const int32_t encoded_types[] = {
+    TAMIS_TYPE_F32,  TAMIS_TYPE_F16,  TAMIS_TYPE_BF16,   TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
+    TAMIS_TYPE_Q5_0, TAMIS_TYPE_Q5_1, TAMIS_TYPE_Q8_0,   TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
+    TAMIS_TYPE_Q4_K, TAMIS_TYPE_Q5_K, TAMIS_TYPE_Q6_K,   TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
+};
+enum { N_ENCODED = sizeof encoded_types / sizeof encoded_types[0] };
+
+static uint64_t seed;
+
+/* Integers, exact divisions and powers of two only, so that every build gets the same input. */
+static uint32_t random_bits(void) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 40);
+}
+
+static float uniform(void) {
+    return (float)((int32_t)random_bits() - (1 << 23)) / (float)(1 << 23);
+}
+
+static float bell(void) {
+    return uniform() + uniform() + uniform() + uniform();
+}
+
+enum { BELL, HEAVY, OUTLIERS, POSITIVE, CONSTANT, TWO_VALUED, SMALL, SPECKS, ZEROS, VAST, N_ROWS };
+
+static void fill_row(int kind, float *x) {
+    for (int i = 0; i < N; i++) {
+        float b = bell();
+        switch (kind) {
+        case HEAVY: x[i] = b * b * b * 0.125f; break;
+        case OUTLIERS: x[i] = random_bits() % 300 == 0 ? 100.0f * b : 0.03125f * b; break;
+        case POSITIVE: x[i] = 0.5f + 0.0625f * b; break;
+        case CONSTANT: x[i] = -0.375f; break;
+        case TWO_VALUED: x[i] = random_bits() & 1 ? 0.03125f : -0.09375f; break;
+        case SMALL: x[i] = ldexpf(b, -16 - i / 512); break;
+        case SPECKS: x[i] = ldexpf(b, -30 - i / 16); break;
+        case ZEROS: x[i] = random_bits() & 1 ? 0.0f : -0.0f; break;
+        case VAST: x[i] = 15000.0f * b; break;
+        default: x[i] = 0.03125f * b * (float)(1 + i / 256); break;
+        }
+    }
+}
+
+enum { NO_WEIGHTS, MILD, SPREAD, HALF_EMPTY, EMPTY, LARGE, N_WEIGHTS };
+
+static const float *fill_weights(int kind, float *w) {
+    for (int i = 0; i < N; i++) {
+        float u = 0.015625f + fabsf(uniform());
+        switch (kind) {
+        case SPREAD: w[i] = ldexpf(u, -(int)(random_bits() % 34)); break;
+        case HALF_EMPTY: w[i] = (i / 48) % 2 ? u : 0.0f; break;
+        case EMPTY: w[i] = 0.0f; break;
+        case LARGE: w[i] = ldexpf(u, 100); break;
+        default: w[i] = u * u * 4.0f; break;
+        }
+    }
+    return kind == NO_WEIGHTS ? NULL : w;
+}
+
+static void encode(const tamis_type *type, const float *x, const float *w, uint8_t *blocks) {
+    tamis_error err;
+    if (tamis_encode_row(type, x, w, blocks, N, &err) != TAMIS_OK) fail_msg("%s", err.message);
+}
+
+static void use_cpu(const char *name) {
+    setenv("TAMIS_CPU", name, 1);
+    tamis_formats_init();
+}
+
+static double weighted_error(const float *x, const float *y, const float *w, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        double off = (double)x[i] - (double)y[i];
+        sum += (w ? (double)w[i] : 1.0) * off * off;
+    }
+    return sum;
+}
+
+static void test_levels_agree(void **state) {
+    (void)state;
+    static const char *const levels[] = {"avx2", "avx512"};
+    float x[N], w_room[N];
+    uint8_t plain[MAX_BYTES], fast[MAX_BYTES];
+    seed = 1;
+    for (int i = 0; i < N_ROWS * N_WEIGHTS * N_ENCODED; i++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[i % N_ENCODED]);
+        int row_kind = i / N_ENCODED % N_ROWS;
+        fill_row(row_kind, x);
+        const float *w = fill_weights(i / N_ENCODED / N_ROWS, w_room);
+        uint64_t n_bytes;
+        assert_true(tamis_type_row_bytes(type, N, &n_bytes));
+        type->encode(x, w, plain, N);
+        for (int level = 0; level < 2; level++) {
+            use_cpu(levels[level]);
+            memset(fast, 0xA5, sizeof fast);
+            encode(type, x, w, fast);
+            if (memcmp(plain, fast, (size_t)n_bytes) != 0)
+                fail_msg("%s row %d: %s differs", type->name, row_kind, tamis_formats_cpu());
+        }
+    }
+}
+
+/* Rows that do not fill the vectors encode as the start of rows that do. */
+static void test_short_rows(void **state) {
+    (void)state;
+    float x[N], w[N];
+    uint8_t whole[MAX_BYTES], part[MAX_BYTES];
+    seed = 2;
+    fill_row(BELL, x);
+    fill_weights(MILD, w);
+    for (int t = 0; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        type->encode(x, w, whole, N);
+        for (int64_t n = type->block_elems; n < N; n += 3 * type->block_elems) {
+            size_t n_bytes = (size_t)n / type->block_elems * type->block_bytes;
+            part[n_bytes] = 0x5A;
+            tamis_error err;
+            assert_int_equal(tamis_encode_row(type, x, w, part, n, &err), TAMIS_OK);
+            assert_memory_equal(whole, part, n_bytes);
+            assert_int_equal(part[n_bytes], 0x5A);
+        }
+    }
+}
+
+/* How rounding to nearest encodes: scale from the extremes, integer scales from the largest. */
+typedef struct rounding {
+    int32_t id;
+    int n_sub, unit;
+    double lo, hi;       /* codes; lo = 0: with a minimum */
+    double scale_hi;     /* of integer scales and minima; 0 = none */
+} rounding;
+
+static const rounding roundings[] = {
+    {TAMIS_TYPE_Q4_0, 32, 1, -8, 7, 0},    {TAMIS_TYPE_Q5_0, 32, 1, -16, 15, 0},
+    {TAMIS_TYPE_Q4_1, 32, 1, 0, 15, 0},    {TAMIS_TYPE_Q5_1, 32, 1, 0, 31, 0},
+    {TAMIS_TYPE_Q2_K, 16, 16, 0, 3, 15},   {TAMIS_TYPE_Q3_K, 16, 16, -4, 3, -32},
+    {TAMIS_TYPE_Q4_K, 32, 8, 0, 15, 63},   {TAMIS_TYPE_Q5_K, 32, 8, 0, 31, 63},
+    {TAMIS_TYPE_Q6_K, 16, 16, -32, 31, -128},
+};
+
+static double to_f16(double v) {
+    uint8_t bytes[2];
+    float x = (float)v;
+    const tamis_type *f16 = tamis_type_by_id(TAMIS_TYPE_F16);
+    f16->encode(&x, NULL, bytes, 1);
+    f16->decode(bytes, &x, 1);
+    return (double)x;
+}
+
+static double clamped(double v, double lo, double hi) {
+    return v < lo ? lo : v > hi ? hi : v;
+}
+
+static double code_of(double v, double step, double lo, double hi) {
+    return step == 0 ? 0 : clamped(nearbyint(v / step), lo, hi);
+}
+
+/* y: a unit of x after rounding to nearest with its stored scales. */
+static void round_unit(const rounding *r, const float *x, float *y) {
+    double scale[16], minimum[16], d = 0, dmin = 0;
+    for (int s = 0; s < r->unit; s++) {
+        double low = (double)x[s * r->n_sub], high = low;
+        for (int e = 1; e < r->n_sub; e++) {
+            low = fmin(low, (double)x[s * r->n_sub + e]);
+            high = fmax(high, (double)x[s * r->n_sub + e]);
+        }
+        if (r->lo < 0) {
+            scale[s] = (high > -low ? high : low) / r->lo;
+            minimum[s] = 0;
+        } else {
+            minimum[s] = r->unit > 1 ? fmin(low, 0) : low;
+            scale[s] = (high - minimum[s]) / r->hi;
+        }
+        d = fabs(scale[s]) > fabs(d) ? scale[s] : d;
+        dmin = fmax(dmin, -minimum[s]);
+    }
+    d = to_f16(r->unit > 1 ? d / r->scale_hi : d);
+    dmin = to_f16(r->unit > 1 ? dmin / r->scale_hi : 0);
+    for (int s = 0; s < r->unit; s++) {
+        double lowest = r->lo < 0 ? r->scale_hi : 0, highest = r->lo < 0 ? -r->scale_hi - 1 : r->scale_hi;
+        double sc = r->unit > 1 ? code_of(scale[s], d, lowest, highest) : 1;
+        double m = r->unit > 1 ? -dmin * code_of(-minimum[s], dmin, 0, highest) : to_f16(minimum[s]);
+        for (int e = 0; e < r->n_sub; e++) {
+            double q = code_of((double)x[s * r->n_sub + e] - m, d * sc, r->lo, r->hi);
+            y[s * r->n_sub + e] = (float)(d * sc * q + m);
+        }
+    }
+}
+
+static void test_never_worse_than_rounding(void **state) {
+    (void)state;
+    float x[N], y[N], rounded[N], w_room[N];
+    uint8_t blocks[MAX_BYTES];
+    enum { N_ROUNDINGS = sizeof roundings / sizeof roundings[0] };
+    seed = 3;
+    use_cpu("");
+    for (int i = 0; i < 2 * N_ROWS * N_WEIGHTS * N_ROUNDINGS; i++) {
+        const rounding *r = &roundings[i % N_ROUNDINGS];
+        const tamis_type *type = tamis_type_by_id(r->id);
+        int row_kind = i / N_ROUNDINGS % N_ROWS, weights_kind = i / N_ROUNDINGS / N_ROWS % N_WEIGHTS;
+        fill_row(row_kind, x);
+        const float *w = fill_weights(weights_kind, w_room);
+        encode(type, x, w, blocks);
+        type->decode(blocks, y, N);
+        if (weights_kind == EMPTY) w = NULL;
+        int n_unit = r->unit * r->n_sub;
+        for (int at = 0; at < N; at += n_unit) {
+            round_unit(r, x + at, rounded + at);
+            double ours = weighted_error(x + at, y + at, w ? w + at : NULL, n_unit);
+            double plain = weighted_error(x + at, rounded + at, w ? w + at : NULL, n_unit);
+            if (!(ours <= plain * (1 + 1e-5) + 1e-24))
+                fail_msg("%s row %d weights %d at %d: %g, by rounding %g", type->name, row_kind,
+                         weights_kind, at, ours, plain);
+        }
+    }
+}
+
+/* What each type may lose on bell-shaped rows, as a share of the row's sum of squares. */
+static void test_error_is_small(void **state) {
+    (void)state;
+    static const struct {
+        int32_t id;
+        double most;
+    } cases[] = {
+        {TAMIS_TYPE_F32, 0},       {TAMIS_TYPE_F16, 1e-6},     {TAMIS_TYPE_BF16, 4e-6},
+        {TAMIS_TYPE_Q4_0, 8e-3},   {TAMIS_TYPE_Q4_1, 6e-3},    {TAMIS_TYPE_Q5_0, 2e-3},
+        {TAMIS_TYPE_Q5_1, 1.5e-3}, {TAMIS_TYPE_Q8_0, 4e-5},    {TAMIS_TYPE_Q2_K, 8e-2},
+        {TAMIS_TYPE_Q3_K, 3e-2},   {TAMIS_TYPE_Q4_K, 6e-3},    {TAMIS_TYPE_Q5_K, 1.5e-3},
+        {TAMIS_TYPE_Q6_K, 5e-4},   {TAMIS_TYPE_IQ4_NL, 6e-3},  {TAMIS_TYPE_IQ4_XS, 6e-3},
+    };
+    float x[N], y[N], zero[N] = {0};
+    uint8_t blocks[MAX_BYTES];
+    seed = 4;
+    fill_row(BELL, x);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const tamis_type *type = tamis_type_by_id(cases[i].id);
+        encode(type, x, NULL, blocks);
+        type->decode(blocks, y, N);
+        double share = weighted_error(x, y, NULL, N) / weighted_error(x, zero, NULL, N);
+        if (!(share <= cases[i].most)) fail_msg("%s loses %g", type->name, share);
+    }
+}
+
+/* Importance must lower the error where it is high. */
+static void test_importance_counts(void **state) {
+    (void)state;
+    float x[N], y[N], w[N];
+    uint8_t blocks[MAX_BYTES];
+    seed = 5;
+    fill_row(BELL, x);
+    fill_weights(SPREAD, w);
+    for (int t = 0; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        if (type->importance == TAMIS_IMPORTANCE_IGNORED) continue;
+        encode(type, x, NULL, blocks);
+        type->decode(blocks, y, N);
+        double without = weighted_error(x, y, w, N);
+        encode(type, x, w, blocks);
+        type->decode(blocks, y, N);
+        if (!(weighted_error(x, y, w, N) < 0.75 * without)) fail_msg("%s", type->name);
+    }
+}
+
+static void test_refuses(void **state) {
+    (void)state;
+    float x[N], w[N];
+    uint8_t blocks[MAX_BYTES];
+    seed = 6;
+    for (int t = 0; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        const float bad[] = {NAN, INFINITY, -INFINITY};
+        for (int i = 0; i < 3; i++) {
+            tamis_error err;
+            fill_row(BELL, x);
+            x[1234] = bad[i];
+            assert_int_equal(tamis_encode_row(type, x, NULL, blocks, N, &err), TAMIS_BAD_INPUT);
+            assert_non_null(strstr(err.message, "1234"));
+            x[1234] = 0.0f;
+            fill_weights(MILD, w);
+            w[77] = i ? -1.0f : NAN;
+            assert_int_equal(tamis_encode_row(type, x, w, blocks, N, &err), TAMIS_BAD_INPUT);
+            assert_non_null(strstr(err.message, "77"));
+        }
+    }
+    tamis_error err;
+    assert_int_equal(tamis_encode_row(tamis_type_by_name("iq2_xxs"), x, w, blocks, N, &err),
+                     TAMIS_BAD_INPUT);
+}
+
+/* Every magnitude is refused, or stored with sound scales. */
+static void test_range(void **state) {
+    (void)state;
+    float x[N], y[N];
+    uint8_t blocks[MAX_BYTES];
+    seed = 7;
+    for (int t = 1; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        bool is_refused = false;
+        for (int power = -149; power < 127; power++) {
+            tamis_error err;
+            fill_row(power & 1 ? BELL : POSITIVE, x);
+            for (int i = 0; i < N; i++)
+                x[i] = ldexpf(x[i], power);
+            is_refused = tamis_encode_row(type, x, NULL, blocks, N, &err) != TAMIS_OK;
+            if (is_refused) continue;
+            assert_int_equal(tamis_find_bad_block(type, blocks, N / type->block_elems),
+                             N / type->block_elems);
+            type->decode(blocks, y, N);
+            assert_int_equal(tamis_find_nonfinite(y, N), N);
+        }
+        assert_int_equal(is_refused, type->id != TAMIS_TYPE_BF16);
+    }
+}
+
+static void test_zeros_stay_zero(void **state) {
+    (void)state;
+    float x[N], y[N], w[N];
+    uint8_t blocks[MAX_BYTES];
+    seed = 8;
+    fill_row(ZEROS, x);
+    fill_weights(MILD, w);
+    for (int t = 0; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        for (int i = 0; i < 2; i++) {
+            encode(type, x, i ? w : NULL, blocks);
+            type->decode(blocks, y, N);
+            for (int e = 0; e < N; e++)
+                assert_true(y[e] == 0.0f);
+        }
+    }
+}
+
+/* Digests of the bytes, recorded with gcc -O2: what any build must produce. */
+static const char *const recorded[N_ENCODED] = {
+    "aac44ee9afaee964609c926ce3e3b999", /* f32 */
+    "60793c1345d6ef8632c3d8e89c1960bb", /* f16 */
+    "0c74ff27e8884e5b9db19baf7b27a9ca", /* bf16 */
+    "ec487459f8205708da7b011381b17201", /* q4_0 */
+    "f4495311641d664aa2f006a18b35f4cf", /* q4_1 */
+    "398cff00e9a2488d1c9234323aa5fa8f", /* q5_0 */
+    "d939374764e21655996fceb03a9827bf", /* q5_1 */
+    "405dcd2ea148a060962ede2cc2c24cbc", /* q8_0 */
+    "fb22a3dcd4a1b6f539f2861520b9f5be", /* q2_K */
+    "10881b8b0db1a774081257136fa586a1", /* q3_K */
+    "5aafcb4f1daa1888aa33bafd356b1085", /* q4_K */
+    "7f6ad236d8e0a82ffdf631b66fd098e0", /* q5_K */
+    "20d8dfb6ae4bda178a83ef5db67975a7", /* q6_K */
+    "323701f5cdb16a3b2f67d30b88b05fb9", /* iq4_nl */
+    "9b5168afb44f7eac8c067558312a4a56", /* iq4_xs */
+};
+
+static void test_bytes_are_those_recorded(void **state) {
+    (void)state;
+    float x[N], w_room[N];
+    uint8_t blocks[MAX_BYTES];
+    use_cpu("");
+    for (int t = 0; t < N_ENCODED; t++) {
+        const tamis_type *type = tamis_type_by_id(encoded_types[t]);
+        uint64_t n_bytes;
+        tamis_hash *hash;
+        char hex[TAMIS_HASH_HEX_MAX];
+        assert_true(tamis_type_row_bytes(type, N, &n_bytes));
+        assert_int_equal(tamis_hash_new(TAMIS_HASH_XXH3_128, &hash, NULL), TAMIS_OK);
+        seed = 9;
+        for (int i = 0; i < N_ROWS * N_WEIGHTS; i++) {
+            fill_row(i % N_ROWS, x);
+            encode(type, x, fill_weights(i / N_ROWS, w_room), blocks);
+            tamis_hash_update(hash, blocks, (size_t)n_bytes);
+        }
+        tamis_hash_hex(hash, hex);
+        tamis_hash_free(hash);
+        if (getenv("TAMIS_PRINT_DIGESTS")) {
+            print_message("    \"%s\", /* %s */\n", hex, type->name);
+        } else if (strcmp(hex, recorded[t]) != 0) {
+            fail_msg("%s: %s, recorded %s", type->name, hex, recorded[t]);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels_agree),
+        cmocka_unit_test(test_short_rows),
+        cmocka_unit_test(test_never_worse_than_rounding),
+        cmocka_unit_test(test_error_is_small),
+        cmocka_unit_test(test_importance_counts),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_range),
+        cmocka_unit_test(test_zeros_stay_zero),
+        cmocka_unit_test(test_bytes_are_those_recorded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
