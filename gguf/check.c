@@ -29,6 +29,7 @@ static tamis_status check_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t
     uint64_t block_bytes = t->type->block_bytes, n_blocks = t->n_bytes / block_bytes;
     uint64_t blocks_per_piece = PIECE_BYTES / block_bytes, first = 0;
     uint64_t blocks_per_row = t->ne[0] / t->type->block_elems;
+    const tamis_input *input = g->files[t->i_file].input;
     *finding = (tamis_gguf_finding){ .tensor = t->name,
                                      .is_scale = t->type->class != TAMIS_CLASS_FLOAT };
     for (uint64_t at = 0; at < n_blocks; at += blocks_per_piece) {
@@ -37,6 +38,7 @@ static tamis_status check_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t
         tamis_status st = tamis_gguf_read_tensor(g, t, at * block_bytes, n * block_bytes, piece,
                                                  err);
         if (st) return st;
+        if (input) tamis_input_dont_need(input, t->file_offset + at * block_bytes, n * block_bytes);
         finding->n_bad += count_bad(t->type, piece, (int64_t)n, at, finding->n_bad, &first);
     }
     finding->row = first / blocks_per_row;
@@ -56,7 +58,6 @@ tamis_status tamis_gguf_check_values(const tamis_gguf *g,
         tamis_gguf_finding finding;
         if (!t->type || !t->type->block_elems) continue; /* no layout: nothing to look at */
         st = check_tensor(g, t, piece, &finding, err);
-        tamis_gguf_dont_need(g, t);
         if (st || !finding.n_bad) continue;
         ++*n_bad_tensors;
         found(ctx, &finding);

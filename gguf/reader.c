@@ -7,7 +7,7 @@
 
 #include "gguf/gguf_internal.h"
 
-enum { FIRST_READ_BYTES = 64 * 1024 };
+enum { FIRST_READ_BYTES = 64 * 1024, READ_PIECE_BYTES = 1 << 20 };
 
 typedef unsigned long long ull;
 
@@ -42,6 +42,22 @@ void gguf_file_release(gguf_file *f) {
     *f = (gguf_file){ 0 };
 }
 
+/* Copy bytes of the file to dst in small pieces, and let go of each piece's mapped pages. */
+static tamis_status copy_bytes(const gguf_file *f, uint64_t offset, uint64_t n_bytes, uint8_t *dst,
+                               tamis_error *err) {
+    if (!f->input) {
+        memcpy(dst, f->memory + offset, (size_t)n_bytes);
+        return TAMIS_OK;
+    }
+    tamis_status st = TAMIS_OK;
+    for (uint64_t at = 0; !st && at < n_bytes; at += READ_PIECE_BYTES) {
+        uint64_t n = n_bytes - at < READ_PIECE_BYTES ? n_bytes - at : READ_PIECE_BYTES;
+        st = tamis_input_read(f->input, offset + at, (size_t)n, dst + at, err);
+        tamis_input_dont_need(f->input, offset + at, n);
+    }
+    return st;
+}
+
 /* Make head hold the bytes up to `end`, which is at most the file's size. */
 static tamis_status fill_head(gguf_file *f, uint64_t end, tamis_error *err) {
     if (end <= f->head_bytes) return TAMIS_OK;
@@ -56,14 +72,9 @@ static tamis_status fill_head(gguf_file *f, uint64_t end, tamis_error *err) {
         return tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory: %llu bytes for the header",
                           (ull)wanted);
     f->head = head;
-    size_t n_more = (size_t)(wanted - f->head_bytes);
-    if (f->input) {
-        tamis_status st = tamis_input_read(f->input, f->head_bytes, n_more, head + f->head_bytes,
-                                           err);
-        if (st) return st;
-    } else {
-        memcpy(head + f->head_bytes, f->memory + f->head_bytes, n_more);
-    }
+    tamis_status st = copy_bytes(f, f->head_bytes, wanted - f->head_bytes, head + f->head_bytes,
+                                 err);
+    if (st) return st;
     f->head_bytes = wanted;
     return TAMIS_OK;
 }
