@@ -290,6 +290,6 @@ int main(int argc, char **argv) {
     tamis_formats_init();
     for (size_t i = 0; argc > 1 && i < N_OF(sub_commands); i++)
         if (!strcmp(argv[1], sub_commands[i].name))
-            return run_sub_command(&sub_commands[i], argc - 1, argv + 1);
-    return run_bare(argc, argv);
+            return (int)run_sub_command(&sub_commands[i], argc - 1, argv + 1);
+    return (int)run_bare(argc, argv);
 }
