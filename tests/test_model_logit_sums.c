@@ -3,7 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "formats/formats.h"
 #include "model/logit_sums.h"
 
 enum { N = 3001 };
@@ -107,6 +109,28 @@ static void a_logit_that_is_not_finite_shows(void **unused) {
     }
 }
 
+static void every_cpu_level_gives_the_same_bits(void **unused) {
+    (void)unused;
+    static float p[N], q[N];
+    for (int i = 0; i < N; ++i) {
+        p[i] = 60.0f * next_float() - 30.0f;
+        q[i] = p[i] + 2.0f * next_float();
+    }
+    static const char *const levels[] = { "plain", "avx2", "avx512" };
+    tamis_logit_pair plain = { 0 };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; ++i) {
+        setenv("TAMIS_CPU", levels[i], 1);
+        tamis_formats_init();
+        tamis_logit_pair s;
+        feed(&s, p, q, 700);
+        if (i == 0) plain = s;
+        assert_true(memcmp(&s.cross, &plain.cross, sizeof s.cross) == 0);
+        assert_true(memcmp(&s.p.sum, &plain.p.sum, sizeof s.p.sum) == 0);
+        assert_true(memcmp(&s.q.sum, &plain.q.sum, sizeof s.q.sum) == 0);
+        assert_int_equal(s.p.i_max, plain.p.i_max);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_exact_to_an_ulp_or_two),
@@ -114,6 +138,7 @@ int main(void) {
         cmocka_unit_test(equal_rows_give_exactly_zero),
         cmocka_unit_test(a_common_offset_changes_nothing),
         cmocka_unit_test(a_logit_that_is_not_finite_shows),
+        cmocka_unit_test(every_cpu_level_gives_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
