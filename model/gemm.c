@@ -15,7 +15,7 @@ enum {
     TILE_ROWS_MIN = 128,
     TILE_OUT_MAX = 512,
     TILE_OUT_MIN = 128,
-    ENOUGH_TILES = 16,
+    ENOUGH_TILES = 8,
 };
 
 struct tamis_gemm {

@@ -27,13 +27,17 @@ int64_t tamis_attention_scratch(const tamis_attention *a, int n_workers) {
 /* Scores of one query to their weights e^(s - m), m the larger of `maximum` and the scores;
  * those from n_visible on become 0. Returns m; *sum is the sum of the weights. */
 static float soften(float *s, int64_t n, int64_t n_visible, float maximum, double *sum) {
-    float m = maximum;
-    for (int64_t i = 0; i < n_visible; i++) m = s[i] > m ? s[i] : m;
-    for (int64_t i = 0; i < n_visible; i++) s[i] = tamis_exp(s[i] - m);
-    for (int64_t i = n_visible; i < n; i++) s[i] = 0.0f;
-    double lanes[LANES] = {0};
+    float tops[LANES], m = maximum;
+    for (int j = 0; j < LANES; j++) tops[j] = maximum;
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
+    for (; i + LANES <= n_visible; i += LANES) /* lanes hide the latency of each comparison */
+        for (int j = 0; j < LANES; j++) tops[j] = s[i + j] > tops[j] ? s[i + j] : tops[j];
+    for (; i < n_visible; i++) m = s[i] > m ? s[i] : m;
+    for (int j = 0; j < LANES; j++) m = tops[j] > m ? tops[j] : m;
+    for (i = 0; i < n_visible; i++) s[i] = tamis_exp(s[i] - m);
+    for (i = n_visible; i < n; i++) s[i] = 0.0f;
+    double lanes[LANES] = {0};
+    for (i = 0; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lanes[j] += (double)s[i + j];
     for (int j = 0; i < n; i++, j++) lanes[j] += (double)s[i];
     *sum = 0.0;

@@ -53,8 +53,8 @@ void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows,
 }
 
 static void swiglu_row(const job *j, int64_t r) {
-    const float *gate = j->a + r * j->a_stride, *up = j->b + r * j->b_stride;
-    float *y = j->out + r * j->n;
+    const float *gate = j->a + r * j->a_stride, *restrict up = j->b + r * j->b_stride;
+    float *y = j->out + r * j->n; /* may be gate */
     for (int64_t i = 0; i < j->n; i++) y[i] = tamis_silu(gate[i]) * up[i];
 }
 
