@@ -1,7 +1,6 @@
 /* plan.c - what will happen to every tensor, to the byte, before anything happens.
  * Order of decision: reference/peer-tools.md 1.4; fallbacks and the need for importance data:
  * reference/tensor-types.md section 7; order of tensors: reference/gguf.md section 6. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

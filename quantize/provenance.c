@@ -27,7 +27,7 @@ static tamis_status set_text(tamis_gguf_writer *w, const char *key, const char *
     return tamis_gguf_set_string(w, key, text, strnlen(text, max_bytes), err);
 }
 
-/* A text that grows; cut silently never: `is_full` says so. */
+/* A text that grows up to its capacity; what comes after that is left out. */
 typedef struct text_buffer {
     char text[4096];
     size_t n_bytes;
