@@ -95,9 +95,10 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
         int64_t i_negative = find_negative(importance, n_elems);
         i = i_large < i_negative ? i_large : i_negative;
         if (i < n_elems) {
-            return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "importance of element %lld is %g; it must be finite and not negative",
-                              (long long)i, (double)importance[i]);
+            return tamis_fail(
+                err, TAMIS_BAD_INPUT,
+                "importance of element %lld is %g; it must be finite and not negative",
+                (long long)i, (double)importance[i]);
         }
     }
     fastest(type)(x, importance, blocks, n_elems);

@@ -10,10 +10,10 @@
 #include "formats/encode_tile_internal.h"
 
 typedef struct line_set {
-    int n_sub;    /* elements per sub-block */
-    int unit;     /* sub-blocks that share d and dmin */
-    float hi;     /* codes are 0..hi */
-    int n_ratios; /* a multiple of 3 */
+    int n_sub;           /* elements per sub-block */
+    int unit;            /* sub-blocks that share d and dmin */
+    float hi;            /* codes are 0..hi */
+    int n_ratios;        /* a multiple of 3 */
     const float *ratios; /* code the range of a sub-block is tried to reach */
     float scale_hi;      /* sc and m are 0..scale_hi; 0 when there are none */
 } line_set;
@@ -94,8 +94,8 @@ INLINE void measure_line(line_data *s, const line_set *set, vf low, vf high, vi 
 }
 
 /* sums_at() of three candidates in one go: independent chains hide the latency of adds. */
-INLINE void try_3_lines(const line_data *s, const line_set *set, const vf id[3],
-                        const vf shift[3], line_fit *best) {
+INLINE void try_3_lines(const line_data *s, const line_set *set, const vf id[3], const vf shift[3],
+                        line_fit *best) {
     const vf zero = v_set(0.0f), origin = s->origin, id0 = id[0], id1 = id[1], id2 = id[2];
     const vf offset0 = shift[0] - origin * id0, offset1 = shift[1] - origin * id1;
     const vf offset2 = shift[2] - origin * id2;
@@ -201,8 +201,7 @@ INLINE void keep_better_affine(affine_choice *best, const affine_choice *c) {
     FOR_LANES(g) {
         vi better = v_load(c->unit_error.v + g) < v_load(best->unit_error.v + g);
         const lanes *from[5] = {&c->d, &c->dmin, &c->scale, &c->minimum, &c->unit_error};
-        lanes *to[5] = {&best->d, &best->dmin, &best->scale, &best->minimum,
-                        &best->unit_error};
+        lanes *to[5] = {&best->d, &best->dmin, &best->scale, &best->minimum, &best->unit_error};
         for (int i = 0; i < 5; i++) {
             v_store(to[i]->v + g, v_select(better, v_load(from[i]->v + g), v_load(to[i]->v + g)));
         }

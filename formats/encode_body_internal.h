@@ -14,11 +14,17 @@ enum { REFITS = 2, REACH = 1, LLOYD = 1 };
 #include "formats/encode_symmetric_internal.h"
 #include "formats/encode_affine_internal.h"
 
-static const float ratios_q4_0[] = {-6.4f, -6.8f, -7.1f, -7.4f, -7.7f, -8.0f, -8.3f, -8.6f, 6.4f, 6.8f, 7.1f, 7.4f};
-static const float ratios_q5_0[] = {-13.5f, -14.3f, -14.8f, -15.2f, -15.6f, -16.0f, -16.4f, -17.0f, 14.2f, 14.8f, 15.3f, 15.7f};
-static const float ratios_q3_K[] = {-2.6f, -2.9f, -3.2f, -3.5f, -3.8f, -4.1f, -4.4f, -4.7f, 2.6f, 2.9f, 3.2f, 3.5f};
-static const float ratios_q6_K[] = {-29.0f, -29.5f, -30.0f, -30.5f, -31.0f, -31.3f, -31.6f, -32.0f, -32.3f, -32.6f, -33.0f, -33.5f};
-static const float ratios_iq4[] = {-104.0f, -108.0f, -112.0f, -115.0f, -118.0f, -121.0f, -124.0f, -127.0f, -130.0f, -134.0f, -138.0f, -142.0f, 104.0f, 108.0f, 112.0f, 116.0f};
+static const float ratios_q4_0[] = {-6.4f, -6.8f, -7.1f, -7.4f, -7.7f, -8.0f,
+                                    -8.3f, -8.6f, 6.4f,  6.8f,  7.1f,  7.4f};
+static const float ratios_q5_0[] = {-13.5f, -14.3f, -14.8f, -15.2f, -15.6f, -16.0f,
+                                    -16.4f, -17.0f, 14.2f,  14.8f,  15.3f,  15.7f};
+static const float ratios_q3_K[] = {-2.6f, -2.9f, -3.2f, -3.5f, -3.8f, -4.1f,
+                                    -4.4f, -4.7f, 2.6f,  2.9f,  3.2f,  3.5f};
+static const float ratios_q6_K[] = {-29.0f, -29.5f, -30.0f, -30.5f, -31.0f, -31.3f,
+                                    -31.6f, -32.0f, -32.3f, -32.6f, -33.0f, -33.5f};
+static const float ratios_iq4[] = {-104.0f, -108.0f, -112.0f, -115.0f, -118.0f, -121.0f,
+                                   -124.0f, -127.0f, -130.0f, -134.0f, -138.0f, -142.0f,
+                                   104.0f,  108.0f,  112.0f,  116.0f};
 
 static const code_set set_q4_0 = {32, 1, false, -8, 7, 12, ratios_q4_0, 1, 1};
 static const code_set set_q5_0 = {32, 1, false, -16, 15, 12, ratios_q5_0, 1, 1};

@@ -13,9 +13,9 @@
 static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 static const float iq4_gaps[16] = {23, 21, 18, 16, 14, 13, 12, 11, 12, 12, 13, 15, 16, 20, 24, 0};
-static const float iq4_middles[16] = {-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f, -16.0f,
-                                      -4.5f,   7.0f,   19.0f,  31.5f,  45.5f,  61.0f,  79.0f,
-                                      101.0f,  101.0f};
+static const float iq4_middles[16] = {-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f,
+                                      -16.0f,  -4.5f,  7.0f,   19.0f,  31.5f,  45.5f,
+                                      61.0f,   79.0f,  101.0f, 101.0f};
 
 #if defined(__x86_64__) && TAMIS_LANES == 16
 INLINE vf table_at(const float table[16], vi i) {

@@ -100,7 +100,7 @@ INLINE vf v_f16(vf a) {
 #define ODD(i, step) (((i) & (step)) ? TAMIS_LANES + (i) : (i) + (step))
 #define LIST_4(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
 #define LIST_8(f, s) LIST_4(f, s), f(4, s), f(5, s), f(6, s), f(7, s)
-#define LIST_16(f, s)                                                                             \
+#define LIST_16(f, s)                                                                              \
     LIST_8(f, s), f(8, s), f(9, s), f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
 #if TAMIS_LANES == 16
 #define LIST(f, s) LIST_16(f, s)

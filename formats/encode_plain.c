@@ -26,53 +26,43 @@ void tamis_encode_bf16(const float *x, const float *importance, uint8_t *blocks,
     }
 }
 
-void tamis_encode_q4_0(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q4_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q4_0(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q4_1(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q4_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q4_1(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q5_0(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q5_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q5_0(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q5_1(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q5_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q5_1(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q8_0(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q8_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q8_0(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q2_K(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q2_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q2_K(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q3_K(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q3_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q3_K(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q4_K(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q4_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q4_K(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q5_K(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q5_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q5_K(x, importance, blocks, n_elems);
 }
 
-void tamis_encode_q6_K(const float *x, const float *importance, uint8_t *blocks,
-                       int64_t n_elems) {
+void tamis_encode_q6_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_q6_K(x, importance, blocks, n_elems);
 }
 

@@ -23,9 +23,8 @@ INLINE void encode_symmetric(const float *x, const float *importance, uint8_t *b
     }
 }
 
-INLINE void encode_affine(const float *x, const float *importance, uint8_t *blocks,
-                          int64_t n_elems, const line_set *set, ptrdiff_t block_bytes,
-                          put_affine *put) {
+INLINE void encode_affine(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                          const line_set *set, ptrdiff_t block_bytes, put_affine *put) {
     for (int64_t at = 0; at < n_elems; at += 32 * LANES) {
         int n = n_elems - at < 32 * LANES ? (int)(n_elems - at) / 32 : LANES;
         tile t;
@@ -64,13 +63,11 @@ INLINE void put_q5_1(uint8_t *block, float d, float minimum, const uint8_t *q) {
     put_halves(block + 8, q);
 }
 
-static void encode_q4_0(const float *x, const float *importance, uint8_t *blocks,
-                        int64_t n_elems) {
+static void encode_q4_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_symmetric(x, importance, blocks, n_elems, &set_q4_0, 18, put_q4_0);
 }
 
-static void encode_q5_0(const float *x, const float *importance, uint8_t *blocks,
-                        int64_t n_elems) {
+static void encode_q5_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_symmetric(x, importance, blocks, n_elems, &set_q5_0, 22, put_q5_0);
 }
 
@@ -79,20 +76,17 @@ static void encode_iq4_nl(const float *x, const float *importance, uint8_t *bloc
     encode_symmetric(x, importance, blocks, n_elems, &set_iq4_nl, 18, put_q4_0);
 }
 
-static void encode_q4_1(const float *x, const float *importance, uint8_t *blocks,
-                        int64_t n_elems) {
+static void encode_q4_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_affine(x, importance, blocks, n_elems, &set_q4_1, 20, put_q4_1);
 }
 
-static void encode_q5_1(const float *x, const float *importance, uint8_t *blocks,
-                        int64_t n_elems) {
+static void encode_q5_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     encode_affine(x, importance, blocks, n_elems, &set_q5_1, 24, put_q5_1);
 }
 
 /* Rounding half away from zero with d = amax / 127, as reference/tensor-types.md section 5
  * fixes it. */
-static void encode_q8_0(const float *x, const float *importance, uint8_t *blocks,
-                        int64_t n_elems) {
+static void encode_q8_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
     (void)importance;
     for (; n_elems > 0; n_elems -= 32, x += 32, blocks += 34) {
         float top = 0.0f;

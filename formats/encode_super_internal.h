@@ -6,8 +6,8 @@
 enum { SUPER = 256 };
 
 /* One super-block's share of a tile: d, dmin, integer scales (and minima) of its lanes, codes. */
-typedef void put_super(uint8_t *block, float d, float dmin, const float *scale, const float *minimum,
-                       const uint8_t *q);
+typedef void put_super(uint8_t *block, float d, float dmin, const float *scale,
+                       const float *minimum, const uint8_t *q);
 
 INLINE void encode_super_symmetric(const float *x, const float *importance, uint8_t *blocks,
                                    int64_t n_elems, const code_set *set, ptrdiff_t block_bytes,

@@ -11,12 +11,12 @@
 #include "formats/encode_tile_internal.h"
 
 typedef struct code_set {
-    int n_sub;        /* elements per sub-block */
-    int unit;         /* sub-blocks that share d */
-    bool is_codebook; /* values from the iq4 table, else the integers lo..hi */
-    float lo, hi;     /* smallest and largest value of a code */
-    int n_ratios;     /* a multiple of 4 */
-    const float *ratios; /* value the largest element is tried at */
+    int n_sub;                /* elements per sub-block */
+    int unit;                 /* sub-blocks that share d */
+    bool is_codebook;         /* values from the iq4 table, else the integers lo..hi */
+    float lo, hi;             /* smallest and largest value of a code */
+    int n_ratios;             /* a multiple of 4 */
+    const float *ratios;      /* value the largest element is tried at */
     float scale_lo, scale_hi; /* integer sub-scales; both 1 when there are none */
 } code_set;
 
@@ -25,8 +25,7 @@ INLINE vf nearest_value(vf t, const code_set *set) {
 }
 
 /* sum w*x*value and sum w*value^2 of the values that inverse scale `id` gives. */
-INLINE void value_sums(const float *x, const float *w, const code_set *set, vf id, vf *xv,
-                       vf *vv) {
+INLINE void value_sums(const float *x, const float *w, const code_set *set, vf id, vf *xv, vf *vv) {
     vf sum_xv = v_set(0.0f), sum_vv = v_set(0.0f);
     for (int e = 0; e < set->n_sub; e++) {
         vf xe = v_load(x + e * LANES);
@@ -67,7 +66,7 @@ INLINE vf signed_top(const float *x, int n_sub) {
 
 /* value_sums() for four inverse scales in one go: independent chains hide the latency of adds. */
 INLINE void try_4_scales(const float *x, const float *w, const code_set *set, const vf id[4],
-                            sub_fit *best) {
+                         sub_fit *best) {
     const vf zero = v_set(0.0f), id0 = id[0], id1 = id[1], id2 = id[2], id3 = id[3];
     vf xv0 = zero, xv1 = zero, xv2 = zero, xv3 = zero, vv0 = zero, vv1 = zero, vv2 = zero,
        vv3 = zero;
@@ -148,8 +147,8 @@ INLINE void choose_scales(const tile *t, const code_set *set, const lanes *ideal
         const float *x = &t->x[0][g], *w = &t->w[0][g];
         vf d = v_load(c->d.v + g), scale = v_set(1.0f), least;
         if (set->unit > 1) {
-            scale = v_clamp(v_round(v_load(ideal->v + g) * v_inverse(d)), set->scale_lo,
-                            set->scale_hi);
+            scale =
+                v_clamp(v_round(v_load(ideal->v + g) * v_inverse(d)), set->scale_lo, set->scale_hi);
         }
         if (set->unit > 1 && with_neighbours) {
             vf below = v_max(scale - v_set(1.0f), v_set(set->scale_lo));

@@ -13,9 +13,9 @@
 enum { N = 2048, MAX_BYTES = 4 * N };
 
 static const int32_t encoded_types[] = {
-    TAMIS_TYPE_F32,  TAMIS_TYPE_F16,  TAMIS_TYPE_BF16,   TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
-    TAMIS_TYPE_Q5_0, TAMIS_TYPE_Q5_1, TAMIS_TYPE_Q8_0,   TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
-    TAMIS_TYPE_Q4_K, TAMIS_TYPE_Q5_K, TAMIS_TYPE_Q6_K,   TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
+    TAMIS_TYPE_F32,  TAMIS_TYPE_F16,  TAMIS_TYPE_BF16, TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
+    TAMIS_TYPE_Q5_0, TAMIS_TYPE_Q5_1, TAMIS_TYPE_Q8_0, TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
+    TAMIS_TYPE_Q4_K, TAMIS_TYPE_Q5_K, TAMIS_TYPE_Q6_K, TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
 };
 enum { N_ENCODED = sizeof encoded_types / sizeof encoded_types[0] };
 
@@ -41,16 +41,36 @@ static void fill_row(int kind, float *x) {
     for (int i = 0; i < N; i++) {
         float b = bell();
         switch (kind) {
-        case HEAVY: x[i] = b * b * b * 0.125f; break;
-        case OUTLIERS: x[i] = random_bits() % 300 == 0 ? 100.0f * b : 0.03125f * b; break;
-        case POSITIVE: x[i] = 0.5f + 0.0625f * b; break;
-        case CONSTANT: x[i] = -0.375f; break;
-        case TWO_VALUED: x[i] = random_bits() & 1 ? 0.03125f : -0.09375f; break;
-        case SMALL: x[i] = ldexpf(b, -16 - i / 512); break;
-        case SPECKS: x[i] = ldexpf(b, -30 - i / 16); break;
-        case ZEROS: x[i] = random_bits() & 1 ? 0.0f : -0.0f; break;
-        case VAST: x[i] = 15000.0f * b; break;
-        default: x[i] = 0.03125f * b * (float)(1 + i / 256); break;
+        case HEAVY:
+            x[i] = b * b * b * 0.125f;
+            break;
+        case OUTLIERS:
+            x[i] = random_bits() % 300 == 0 ? 100.0f * b : 0.03125f * b;
+            break;
+        case POSITIVE:
+            x[i] = 0.5f + 0.0625f * b;
+            break;
+        case CONSTANT:
+            x[i] = -0.375f;
+            break;
+        case TWO_VALUED:
+            x[i] = random_bits() & 1 ? 0.03125f : -0.09375f;
+            break;
+        case SMALL:
+            x[i] = ldexpf(b, -16 - i / 512);
+            break;
+        case SPECKS:
+            x[i] = ldexpf(b, -30 - i / 16);
+            break;
+        case ZEROS:
+            x[i] = random_bits() & 1 ? 0.0f : -0.0f;
+            break;
+        case VAST:
+            x[i] = 15000.0f * b;
+            break;
+        default:
+            x[i] = 0.03125f * b * (float)(1 + i / 256);
+            break;
         }
     }
 }
@@ -61,11 +81,21 @@ static const float *fill_weights(int kind, float *w) {
     for (int i = 0; i < N; i++) {
         float u = 0.015625f + fabsf(uniform());
         switch (kind) {
-        case SPREAD: w[i] = ldexpf(u, -(int)(random_bits() % 34)); break;
-        case HALF_EMPTY: w[i] = (i / 48) % 2 ? u : 0.0f; break;
-        case EMPTY: w[i] = 0.0f; break;
-        case LARGE: w[i] = ldexpf(u, 100); break;
-        default: w[i] = u * u * 4.0f; break;
+        case SPREAD:
+            w[i] = ldexpf(u, -(int)(random_bits() % 34));
+            break;
+        case HALF_EMPTY:
+            w[i] = (i / 48) % 2 ? u : 0.0f;
+            break;
+        case EMPTY:
+            w[i] = 0.0f;
+            break;
+        case LARGE:
+            w[i] = ldexpf(u, 100);
+            break;
+        default:
+            w[i] = u * u * 4.0f;
+            break;
         }
     }
     return kind == NO_WEIGHTS ? NULL : w;
@@ -140,15 +170,15 @@ static void test_short_rows(void **state) {
 typedef struct rounding {
     int32_t id;
     int n_sub, unit;
-    double lo, hi;       /* codes; lo = 0: with a minimum */
-    double scale_hi;     /* of integer scales and minima; 0 = none */
+    double lo, hi;   /* codes; lo = 0: with a minimum */
+    double scale_hi; /* of integer scales and minima; 0 = none */
 } rounding;
 
 static const rounding roundings[] = {
-    {TAMIS_TYPE_Q4_0, 32, 1, -8, 7, 0},    {TAMIS_TYPE_Q5_0, 32, 1, -16, 15, 0},
-    {TAMIS_TYPE_Q4_1, 32, 1, 0, 15, 0},    {TAMIS_TYPE_Q5_1, 32, 1, 0, 31, 0},
-    {TAMIS_TYPE_Q2_K, 16, 16, 0, 3, 15},   {TAMIS_TYPE_Q3_K, 16, 16, -4, 3, -32},
-    {TAMIS_TYPE_Q4_K, 32, 8, 0, 15, 63},   {TAMIS_TYPE_Q5_K, 32, 8, 0, 31, 63},
+    {TAMIS_TYPE_Q4_0, 32, 1, -8, 7, 0},       {TAMIS_TYPE_Q5_0, 32, 1, -16, 15, 0},
+    {TAMIS_TYPE_Q4_1, 32, 1, 0, 15, 0},       {TAMIS_TYPE_Q5_1, 32, 1, 0, 31, 0},
+    {TAMIS_TYPE_Q2_K, 16, 16, 0, 3, 15},      {TAMIS_TYPE_Q3_K, 16, 16, -4, 3, -32},
+    {TAMIS_TYPE_Q4_K, 32, 8, 0, 15, 63},      {TAMIS_TYPE_Q5_K, 32, 8, 0, 31, 63},
     {TAMIS_TYPE_Q6_K, 16, 16, -32, 31, -128},
 };
 
@@ -191,9 +221,11 @@ static void round_unit(const rounding *r, const float *x, float *y) {
     d = to_f16(r->unit > 1 ? d / r->scale_hi : d);
     dmin = to_f16(r->unit > 1 ? dmin / r->scale_hi : 0);
     for (int s = 0; s < r->unit; s++) {
-        double lowest = r->lo < 0 ? r->scale_hi : 0, highest = r->lo < 0 ? -r->scale_hi - 1 : r->scale_hi;
+        double lowest = r->lo < 0 ? r->scale_hi : 0,
+               highest = r->lo < 0 ? -r->scale_hi - 1 : r->scale_hi;
         double sc = r->unit > 1 ? code_of(scale[s], d, lowest, highest) : 1;
-        double m = r->unit > 1 ? -dmin * code_of(-minimum[s], dmin, 0, highest) : to_f16(minimum[s]);
+        double m =
+            r->unit > 1 ? -dmin * code_of(-minimum[s], dmin, 0, highest) : to_f16(minimum[s]);
         for (int e = 0; e < r->n_sub; e++) {
             double q = code_of((double)x[s * r->n_sub + e] - m, d * sc, r->lo, r->hi);
             y[s * r->n_sub + e] = (float)(d * sc * q + m);
@@ -211,7 +243,8 @@ static void test_never_worse_than_rounding(void **state) {
     for (int i = 0; i < 2 * N_ROWS * N_WEIGHTS * N_ROUNDINGS; i++) {
         const rounding *r = &roundings[i % N_ROUNDINGS];
         const tamis_type *type = tamis_type_by_id(r->id);
-        int row_kind = i / N_ROUNDINGS % N_ROWS, weights_kind = i / N_ROUNDINGS / N_ROWS % N_WEIGHTS;
+        int row_kind = i / N_ROUNDINGS % N_ROWS,
+            weights_kind = i / N_ROUNDINGS / N_ROWS % N_WEIGHTS;
         fill_row(row_kind, x);
         const float *w = fill_weights(weights_kind, w_room);
         encode(type, x, w, blocks);
@@ -236,11 +269,11 @@ static void test_error_is_small(void **state) {
         int32_t id;
         double most;
     } cases[] = {
-        {TAMIS_TYPE_F32, 0},       {TAMIS_TYPE_F16, 1e-6},     {TAMIS_TYPE_BF16, 4e-6},
-        {TAMIS_TYPE_Q4_0, 8e-3},   {TAMIS_TYPE_Q4_1, 6e-3},    {TAMIS_TYPE_Q5_0, 2e-3},
-        {TAMIS_TYPE_Q5_1, 1.5e-3}, {TAMIS_TYPE_Q8_0, 4e-5},    {TAMIS_TYPE_Q2_K, 8e-2},
-        {TAMIS_TYPE_Q3_K, 3e-2},   {TAMIS_TYPE_Q4_K, 6e-3},    {TAMIS_TYPE_Q5_K, 1.5e-3},
-        {TAMIS_TYPE_Q6_K, 5e-4},   {TAMIS_TYPE_IQ4_NL, 6e-3},  {TAMIS_TYPE_IQ4_XS, 6e-3},
+        {TAMIS_TYPE_F32, 0},       {TAMIS_TYPE_F16, 1e-6},    {TAMIS_TYPE_BF16, 4e-6},
+        {TAMIS_TYPE_Q4_0, 8e-3},   {TAMIS_TYPE_Q4_1, 6e-3},   {TAMIS_TYPE_Q5_0, 2e-3},
+        {TAMIS_TYPE_Q5_1, 1.5e-3}, {TAMIS_TYPE_Q8_0, 4e-5},   {TAMIS_TYPE_Q2_K, 8e-2},
+        {TAMIS_TYPE_Q3_K, 3e-2},   {TAMIS_TYPE_Q4_K, 6e-3},   {TAMIS_TYPE_Q5_K, 1.5e-3},
+        {TAMIS_TYPE_Q6_K, 5e-4},   {TAMIS_TYPE_IQ4_NL, 6e-3}, {TAMIS_TYPE_IQ4_XS, 6e-3},
     };
     float x[N], y[N], zero[N] = {0};
     uint8_t blocks[MAX_BYTES];

@@ -120,8 +120,8 @@ static void test_fixed_bytes(void **state) {
         assert_true(tamis_type_row_bytes(type, N_COLS, &n_bytes));
         for (int i_row = 0; i_row < N_ROWS; i_row++) {
             tamis_error err;
-            assert_int_equal(
-                tamis_encode_row(type, x + i_row * N_COLS, NULL, blocks, N_COLS, &err), TAMIS_OK);
+            assert_int_equal(tamis_encode_row(type, x + i_row * N_COLS, NULL, blocks, N_COLS, &err),
+                             TAMIS_OK);
             if (memcmp(blocks, want + (size_t)i_row * n_bytes, (size_t)n_bytes) != 0)
                 fail_msg("%s row %d", names[i], i_row);
         }
