@@ -168,7 +168,8 @@ static void long_sequences(void **state) {
         if (fixtures[i].has_long) check_logits(&fixtures[i], ".long", LONG_ROWS);
 }
 
-/* Every third model; 1500 tokens: as one sequence they go through in pieces, as 15 sequences in two tiles. */
+/* Every third model; 1500 tokens: as one sequence they go through in two pieces, as 15 sequences
+ * in two tiles. */
 static void threads_do_not_matter(void **state) {
     (void)state;
     enum { N = 1500 };
@@ -209,12 +210,29 @@ static void sequences_are_apart(void **state) {
     }
 }
 
+/* A long sequence that goes through in two pieces of 750 begins as a shorter one in one piece. */
+static void pieces_join(void **state) {
+    (void)state;
+    enum { N = 1500, SHORT = 900 };
+    static int32_t tokens[N];
+    for (int i = 0; i < N; i++) tokens[i] = (i * 53 + i / 7) % 320;
+    for (int i = 0; i < N_FIXTURES; i += 2) {
+        tamis_model *m = open_model(fixtures[i].name);
+        record all = run(m, tokens, N, N, 2), begin = run(m, tokens, SHORT, SHORT, 2);
+        compare("pieces", fixtures[i].name, all.final, begin.final, SHORT * all.n_embd);
+        release(&all);
+        release(&begin);
+        tamis_model_close(m);
+    }
+}
+
 int main(void) {
     require_shared();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_and_layers),
         cmocka_unit_test(long_sequences),
         cmocka_unit_test(sequences_are_apart),
+        cmocka_unit_test(pieces_join),
         cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,8 @@ typedef struct tamis_router {
 } tamis_router;
 
 /* Softmax over logits [n_expert] (overwritten with the probabilities); the n_used largest, the
- * lower index first among equals, to chosen [n_used] in descending order with weights
- * [n_used]. Logits are finite. */
+ * lower index first among equals (within 1e-6 relative), to chosen [n_used] in descending order
+ * with weights [n_used]. Logits are finite. */
 void tamis_route(const tamis_router *router, float *logits, int32_t *chosen, float *weights);
 
 #endif

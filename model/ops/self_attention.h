@@ -4,10 +4,11 @@
 
 #include "model/run_internal.h"
 
-/* x <- x + W_o · attention(rope(norm_q(W_q h)), rope(norm_k(W_k h)), W_v h), h = RMSNorm(x, attn_norm),
- * tile by tile. attn_q_norm and attn_k_norm (per head, before the rotation), biases, scales and
- * a fused attn_qkv are used where the file has them. Observed: attn_q, attn_k, attn_v (or attn_qkv)
- * with h; attn_output with the concatenated heads. i_part of n_parts: for the progress bar. */
+/* x <- x + W_o · attention(rope(norm_q(W_q h)), rope(norm_k(W_k h)), W_v h), tile by tile, with
+ * h = RMSNorm(x, attn_norm). attn_q_norm and attn_k_norm (per head, before the rotation), biases,
+ * scales and a fused attn_qkv are used where the file has them. Observed: attn_q, attn_k, attn_v
+ * (or attn_qkv) with h; attn_output with the concatenated heads. i_part of n_parts: for the
+ * progress bar. */
 tamis_status tamis_self_attention(tamis_run *run, int64_t layer, int i_part, int n_parts,
                                   tamis_error *err) TAMIS_MUST_USE;
 
