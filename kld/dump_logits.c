@@ -126,6 +126,7 @@ tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,
     tamis_kld_text text;
     writer w = { .machine = machine };
     tamis_status st = check_options(options, err);
+    if (!st) st = tamis_kld_check_output(options, path, err);
     if (st) return st;
     st = tamis_kld_source_open(options->parent_path, options->text_path != NULL, machine->log,
                                &source, err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kld/identity.h"
 #include "model/pass.h"
 
 static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = { "llama", "all" };
@@ -91,7 +92,9 @@ tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
         .log = machine->log,
     };
     const int64_t n_tokens = plan->n_chunks * plan->n_ctx;
-    tamis_progress_begin(machine->progress, tamis_model_path(model),
+    char name[256];
+    tamis_kld_file_name(tamis_model_path(model), name);
+    tamis_progress_begin(machine->progress, name,
                          (uint64_t)(n_tokens * tamis_model_n_layers(model)), "tokens");
     st = tamis_pass_run(model, plan->tokens, n_tokens, plan->n_ctx, &options, &observer, 1, err);
     tamis_progress_end(machine->progress);

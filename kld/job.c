@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/atomic_file.h"
 #include "base/checked.h"
 #include "kld/compare.h"
 #include "kld/source.h"
@@ -84,11 +83,7 @@ static tamis_status prepare_from_parent(job *j, tamis_error *err) {
     const int64_t n_ctx = o->n_ctx ? o->n_ctx : o->tokens_path ? 0 : DEFAULT_CTX;
     tamis_status st = TAMIS_OK;
     if (o->score) st = tamis_kld_score_parse(o->score, &r->score, err);
-    if (!st && o->base_path) { /* a place that cannot be written is known before the work */
-        tamis_output *probe;
-        st = tamis_output_open(o->base_path, &probe, err);
-        if (!st) tamis_output_discard(probe);
-    }
+    if (!st && o->base_path) st = tamis_kld_check_output(o, o->base_path, err);
     if (st) return st;
     r->parent = j->parent.identity;
     st = tamis_kld_read_text(o, n_ctx, o->max_chunks, &j->parent, &j->chunks, &r->text, err);
@@ -184,6 +179,11 @@ static tamis_status prepare(job *j, tamis_error *err) {
     j->result->n_ctx = j->plan.n_ctx;
     j->result->n_chunks = j->plan.n_chunks;
     j->result->n_rows = j->plan.n_rows;
+    const int64_t n_trained =
+        j->parent.model ? tamis_model_context_length(j->parent.model) : j->plan.n_ctx;
+    if (n_trained > 0 && n_trained < j->plan.n_ctx)
+        tamis_warn(j->machine->log, "%s was trained with a context of %lld, --ctx is %lld",
+                   j->result->parent.name, (long long)n_trained, (long long)j->plan.n_ctx);
     j->targets = tamis_kld_plan_targets(&j->plan, err);
     return j->targets ? TAMIS_OK : TAMIS_NO_RESOURCE;
 }

@@ -51,6 +51,11 @@ tamis_status tamis_kld_run(const tamis_kld_options *options, const tamis_kld_mac
                            tamis_kld_result *out, tamis_error *err) TAMIS_MUST_USE;
 void tamis_kld_result_release(tamis_kld_result *result);
 
+/* Before an output is made at `path`: TAMIS_BAD_USAGE when it is one of the run's inputs, or
+ * TAMIS_NO_RESOURCE when it cannot be written there, so that this is known before the work. */
+tamis_status tamis_kld_check_output(const tamis_kld_options *options, const char *path,
+                                    tamis_error *err) TAMIS_MUST_USE;
+
 /* Write the logits of every token of the text (or ids) to `path`: f32 little-endian [n_tokens]
  * [n_vocab], atomically. Uses parent_path, text_path or tokens_path, n_ctx and max_chunks. */
 tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,

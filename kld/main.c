@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/atomic_file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/options.h"
@@ -29,10 +28,7 @@ static const char DESCRIPTION[] =
     "\n"
     "With --base the parent's final hidden states and output head are written to a file, or read "
     "from it when it exists: then neither -m nor -f is needed, and the results are the same bit "
-    "for bit. A vocabulary, context or text that differs from the base's is refused.\n"
-    "\n"
-    "Exit status: 0 done, 2 bad usage, 3 bad or unreadable input, 4 could not write or out of "
-    "memory, 130 interrupted.";
+    "for bit. A vocabulary, context or text that differs from the base's is refused.";
 
 static const tamis_example EXAMPLES[] = {
     { "kld -m parent.gguf -q a.gguf -q b.gguf -f text.txt", "compare two models with their parent" },
@@ -100,13 +96,9 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     const char *json_path = a->common.json_path;
     const bool json_to_stdout = json_path && strcmp(json_path, "-") == 0;
     tamis_kld_result result = { 0 };
-    if (json_path && !json_to_stdout) { /* a place that cannot be written is known before the work */
-        tamis_output *probe;
-        tamis_status st = tamis_output_open(json_path, &probe, err);
-        if (st) return st;
-        tamis_output_discard(probe);
-    }
-    tamis_status st = tamis_kld_run(&a->options, machine, &result, err);
+    tamis_status st = TAMIS_OK;
+    if (json_path && !json_to_stdout) st = tamis_kld_check_output(&a->options, json_path, err);
+    if (!st) st = tamis_kld_run(&a->options, machine, &result, err);
     if (st) return st;
     if (!json_to_stdout) tamis_kld_report_text(&result, a->summary, stdout);
     if (json_path) st = tamis_kld_report_json(&result, json_path, err);

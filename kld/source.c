@@ -2,6 +2,9 @@
 #include "kld/source.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+#include "base/atomic_file.h"
 
 tamis_status tamis_kld_source_open(const char *path, bool needs_tokenizer, const tamis_log *log,
                                    tamis_kld_source *out, tamis_error *err) {
@@ -66,4 +69,28 @@ tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx
     tamis_kld_file_name(chunks.path, text->name);
     memcpy(text->hash, out->hash, sizeof text->hash);
     return TAMIS_OK;
+}
+
+/* Do both name one existing file? */
+static bool is_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+tamis_status tamis_kld_check_output(const tamis_kld_options *options, const char *path,
+                                    tamis_error *err) {
+    bool is_input = is_same_file(path, options->parent_path) ||
+                    is_same_file(path, options->text_path) ||
+                    is_same_file(path, options->tokens_path) ||
+                    is_same_file(path, options->base_path);
+    for (size_t i = 0; i < options->n_quants; ++i)
+        is_input |= is_same_file(path, options->quant_paths[i]);
+    if (is_input)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s is an input; give the output another name",
+                          path);
+    tamis_output *probe;
+    tamis_status st = tamis_output_open(path, &probe, err);
+    if (!st) tamis_output_discard(probe);
+    return st;
 }

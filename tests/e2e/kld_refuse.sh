@@ -32,6 +32,10 @@ expect 3 "cut.gguf" k -m "$model" -q "$work/cut.gguf" -f "$evaluation"
 expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --base "$work/no-such-folder/b"
 expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --json "$work/no-such-folder/j"
 expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --dump-logits "$work/no-such-folder/l"
+cp "$evaluation" "$work/text"
+expect 2 "is an input" k -m "$model" -f "$work/text" --json "$work/text"
+expect 2 "is an input" k -m "$model" -f "$work/text" --dump-logits "$work/text"
+cmp "$evaluation" "$work/text" || fail "an input was overwritten"
 
 # A base and what differs from it.
 k -m "$model" -f "$evaluation" $run --base "$work/b" >/dev/null || fail "writing a base"
