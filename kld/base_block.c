@@ -1,7 +1,8 @@
 /* base_block.c - see base_block_internal.h. Layout of a block, little-endian:
  *   u64 bytes of data · u64 bytes stored · u64 XXH3-64 of the bytes stored · one zstd frame
- * The frame carries its content size and zstd's checksum of the content. Every size is known before a block is
- * read (reference/gguf-threats.md rule 19); the file's numbers are only compared with it. */
+ * The frame carries its content size and zstd's checksum of the content. Every size is known before
+ * a block is read (reference/gguf-threats.md rule 19); the file's numbers are only compared with
+ * it. */
 #include "kld/base_block_internal.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@ enum { COMPRESSION_LEVEL = 3, WINDOW_LOG_MAX = 27 };
 
 bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_t n_rows,
                                 uint64_t row_bytes, bool is_words) {
-    *s = (tamis_base_section){ .name = name, .is_words = is_words, .block_bytes = row_bytes };
+    *s = (tamis_base_section){.name = name, .is_words = is_words, .block_bytes = row_bytes};
     if (row_bytes == 0) return false;
     if (row_bytes < TAMIS_BASE_BLOCK_MAX_BYTES)
         s->block_bytes = TAMIS_BASE_BLOCK_MAX_BYTES / row_bytes * row_bytes;
@@ -23,16 +24,18 @@ bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_
 
 uint64_t tamis_base_get_u64(const uint8_t *bytes) {
     uint64_t value = 0;
-    for (int i = 7; i >= 0; --i) value = value << 8 | bytes[i];
+    for (int i = 7; i >= 0; --i)
+        value = value << 8 | bytes[i];
     return value;
 }
 
 void tamis_base_put_u64(uint8_t *bytes, uint64_t value) {
-    for (int i = 0; i < 8; ++i) bytes[i] = (uint8_t)(value >> (8 * i));
+    for (int i = 0; i < 8; ++i)
+        bytes[i] = (uint8_t)(value >> (8 * i));
 }
 
 tamis_status tamis_base_coder_init(tamis_base_coder *c, uint64_t max_bytes, tamis_error *err) {
-    *c = (tamis_base_coder){ .max_bytes = max_bytes };
+    *c = (tamis_base_coder){.max_bytes = max_bytes};
     size_t n_bytes;
     if (!tamis_to_size(max_bytes, &n_bytes) || ZSTD_isError(ZSTD_compressBound(n_bytes)))
         return tamis_fail(err, TAMIS_NO_RESOURCE, "blocks of %llu bytes are too large",
@@ -63,19 +66,21 @@ void tamis_base_coder_release(tamis_base_coder *c) {
     ZSTD_freeDCtx(c->decompress);
     free(c->planes);
     free(c->packed);
-    *c = (tamis_base_coder){ 0 };
+    *c = (tamis_base_coder){0};
 }
 
 /* Byte k of every word together: exponents compress where whole floats do not. */
 static void to_planes(const uint8_t *words, uint64_t n_words, uint8_t *planes) {
     for (uint64_t k = 0; k < 4; ++k) {
-        for (uint64_t i = 0; i < n_words; ++i) planes[k * n_words + i] = words[4 * i + k];
+        for (uint64_t i = 0; i < n_words; ++i)
+            planes[k * n_words + i] = words[4 * i + k];
     }
 }
 
 static void from_planes(const uint8_t *planes, uint64_t n_words, uint8_t *words) {
     for (uint64_t k = 0; k < 4; ++k) {
-        for (uint64_t i = 0; i < n_words; ++i) words[4 * i + k] = planes[k * n_words + i];
+        for (uint64_t i = 0; i < n_words; ++i)
+            words[4 * i + k] = planes[k * n_words + i];
     }
 }
 
@@ -86,8 +91,8 @@ tamis_status tamis_base_write_block(tamis_base_coder *c, tamis_output *out, cons
         to_planes(data, n_bytes / 4, c->planes);
         source = c->planes;
     }
-    const size_t n_stored = ZSTD_compress2(c->compress, c->packed, (size_t)c->packed_capacity,
-                                           source, (size_t)n_bytes);
+    const size_t n_stored =
+        ZSTD_compress2(c->compress, c->packed, (size_t)c->packed_capacity, source, (size_t)n_bytes);
     if (ZSTD_isError(n_stored))
         return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: zstd cannot compress a block: %s",
                           tamis_output_path(out), ZSTD_getErrorName(n_stored));
@@ -138,8 +143,7 @@ tamis_status tamis_base_walk(const tamis_input *in, const tamis_base_section *s,
                              tamis_error *err) {
     uint64_t n_stored = 0, sum = 0;
     for (uint64_t done = 0; done < s->n_bytes; done += block_size(s, done)) {
-        tamis_status st =
-            read_head(in, s, *offset, block_size(s, done), &n_stored, &sum, err);
+        tamis_status st = read_head(in, s, *offset, block_size(s, done), &n_stored, &sum, err);
         if (st) return st;
         *offset += TAMIS_BASE_BLOCK_HEAD_BYTES + n_stored;
     }
@@ -177,8 +181,7 @@ tamis_status tamis_base_read(tamis_base_coder *c, const tamis_input *in,
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
         const uint64_t n_bytes = block_size(s, done);
         uint64_t n_stored = 0;
-        tamis_status st =
-            decode_block(c, in, s, *offset, n_bytes, &n_stored, data + done, err);
+        tamis_status st = decode_block(c, in, s, *offset, n_bytes, &n_stored, data + done, err);
         if (st) return st;
         *offset += TAMIS_BASE_BLOCK_HEAD_BYTES + n_stored;
         done += n_bytes;

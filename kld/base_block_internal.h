@@ -15,14 +15,14 @@ enum { TAMIS_BASE_BLOCK_HEAD_BYTES = 24, TAMIS_BASE_BLOCK_MAX_BYTES = 4 << 20 };
 
 /* A section is n_bytes of data in blocks of block_bytes, the last one shorter. */
 typedef struct tamis_base_section {
-    const char *name;     /* for messages */
+    const char *name; /* for messages */
     uint64_t n_bytes;
     uint64_t block_bytes; /* <= TAMIS_BASE_BLOCK_MAX_BYTES, unless one row is larger */
     bool is_words;        /* 32-bit words, stored as byte planes */
 } tamis_base_section;
 
-/* Blocks of whole rows, as many as fit into TAMIS_BASE_BLOCK_MAX_BYTES, at least one. False when the
- * size overflows. */
+/* Blocks of whole rows, as many as fit into TAMIS_BASE_BLOCK_MAX_BYTES, at least one. False when
+ * the size overflows. */
 bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_t n_rows,
                                 uint64_t row_bytes, bool is_words);
 
@@ -39,14 +39,14 @@ typedef struct tamis_base_coder {
     uint64_t max_bytes, packed_capacity;
 } tamis_base_coder;
 
-tamis_status tamis_base_coder_init(tamis_base_coder *c, uint64_t max_bytes, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_base_coder_init(tamis_base_coder *c, uint64_t max_bytes,
+                                   tamis_error *err) TAMIS_MUST_USE;
 void tamis_base_coder_release(tamis_base_coder *c);
 
 /* Append one block. n_bytes <= max_bytes; a multiple of 4 for words. */
 tamis_status tamis_base_write_block(tamis_base_coder *c, tamis_output *out, const void *data,
-                                    uint64_t n_bytes, bool is_words, tamis_error *err)
-    TAMIS_MUST_USE;
+                                    uint64_t n_bytes, bool is_words,
+                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* Check the sizes of every block of `s` from *offset on, without decompressing; *offset moves
  * behind the section. TAMIS_BAD_INPUT names file, section and offset. */

@@ -15,7 +15,7 @@
 #include "kld/base_header_internal.h"
 
 enum { VERSION = 1, PREFIX_BYTES = 20, HEADER_MAX_BYTES = 1 << 20 };
-static const char MAGIC[8] = { 'T', 'A', 'M', 'I', 'S', 'K', 'L', 'D' };
+static const char MAGIC[8] = {'T', 'A', 'M', 'I', 'S', 'K', 'L', 'D'};
 
 enum { TOKENS, HIDDEN, HEAD, BIAS, N_SECTIONS };
 typedef struct layout {
@@ -30,7 +30,7 @@ static tamis_status layout_of(const tamis_kld_base_info *info, const tamis_kld_p
     const uint64_t n_vocab = (uint64_t)info->parent.n_vocab;
     const uint64_t n_embd = (uint64_t)info->parent.n_embd;
     const tamis_type *type = tamis_type_by_id(info->head_type_id);
-    *out = (layout){ 0 };
+    *out = (layout){0};
     if (!type || !type->decode || !tamis_type_row_bytes(type, n_embd, &out->head_row_bytes))
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s: an output head of type %ld with rows of %llu cannot be decoded",
@@ -38,8 +38,8 @@ static tamis_status layout_of(const tamis_kld_base_info *info, const tamis_kld_p
     tamis_base_section *s = out->sections;
     const uint64_t n_tokens = (uint64_t)info->n_chunks * (uint64_t)info->n_ctx;
     bool fits = tamis_base_section_of_rows(&s[TOKENS], "tokens", n_tokens, 4, true);
-    fits &= tamis_base_section_of_rows(&s[HIDDEN], "hidden", (uint64_t)plan->n_rows, 4 * n_embd,
-                                       true);
+    fits &=
+        tamis_base_section_of_rows(&s[HIDDEN], "hidden", (uint64_t)plan->n_rows, 4 * n_embd, true);
     fits &= tamis_base_section_of_rows(&s[HEAD], "head", n_vocab, out->head_row_bytes, false);
     fits &= tamis_base_section_of_rows(&s[BIAS], "bias", info->has_bias ? n_vocab : 0, 4, true);
     if (!fits)
@@ -74,14 +74,14 @@ out:
 }
 
 static tamis_status write_section(tamis_base_coder *coder, tamis_output *out,
-                                  const tamis_base_section *s, const void *data,
-                                  tamis_error *err) {
+                                  const tamis_base_section *s, const void *data, tamis_error *err) {
     const uint8_t *bytes = data;
     for (uint64_t done = 0; done < s->n_bytes; done += s->block_bytes) {
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
         const uint64_t left = s->n_bytes - done;
         const uint64_t n_bytes = left < s->block_bytes ? left : s->block_bytes;
-        tamis_status st = tamis_base_write_block(coder, out, bytes + done, n_bytes, s->is_words, err);
+        tamis_status st =
+            tamis_base_write_block(coder, out, bytes + done, n_bytes, s->is_words, err);
         if (st) return st;
     }
     return TAMIS_OK;
@@ -109,8 +109,8 @@ static tamis_status write_head(tamis_base_coder *coder, tamis_output *out, const
 }
 
 tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *info,
-                                  const tamis_kld_plan *plan, const float *hidden,
-                                  tamis_head *head, tamis_error *err) {
+                                  const tamis_kld_plan *plan, const float *hidden, tamis_head *head,
+                                  tamis_error *err) {
     tamis_kld_base_info full = *info;
     full.head_type_id = tamis_head_type_id(head);
     full.weight_scale = tamis_head_weight_scale(head);
@@ -118,7 +118,7 @@ tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *i
     full.has_bias = tamis_head_bias(head) != NULL;
     full.parent.n_vocab = tamis_head_n_vocab(head);
     full.parent.n_embd = tamis_head_n_embd(head);
-    tamis_base_coder coder = { 0 };
+    tamis_base_coder coder = {0};
     tamis_output *out = NULL;
     layout l;
     tamis_status st = layout_of(&full, plan, path, &l, err);
@@ -173,17 +173,20 @@ static tamis_status read_header(const tamis_input *in, tamis_kld_base_info *info
     if (n_json > HEADER_MAX_BYTES || n_json + 8 > size - PREFIX_BYTES)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s: header of %llu bytes at byte %d runs past the end or the limit of "
-                          "%d", path, (unsigned long long)n_json, PREFIX_BYTES, HEADER_MAX_BYTES);
+                          "%d",
+                          path, (unsigned long long)n_json, PREFIX_BYTES, HEADER_MAX_BYTES);
     const size_t n_bytes = PREFIX_BYTES + (size_t)n_json + 8;
     uint8_t *bytes = tamis_alloc_array(n_bytes, 1, err);
     if (!bytes) return TAMIS_NO_RESOURCE;
     st = tamis_input_read(in, 0, n_bytes, bytes, err);
     if (!st && XXH3_64bits(bytes, n_bytes - 8) != tamis_base_get_u64(bytes + n_bytes - 8))
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: the header's checksum is wrong; the file is "
-                        "damaged, write it again", path);
+        st = tamis_fail(err, TAMIS_BAD_INPUT,
+                        "%s: the header's checksum is wrong; the file is "
+                        "damaged, write it again",
+                        path);
     if (!st)
-        st = tamis_base_header_parse((const char *)bytes + PREFIX_BYTES, (size_t)n_json, path,
-                                     info, err);
+        st = tamis_base_header_parse((const char *)bytes + PREFIX_BYTES, (size_t)n_json, path, info,
+                                     err);
     free(bytes);
     *offset = n_bytes;
     return st;
@@ -224,10 +227,9 @@ static tamis_status check_values(const tamis_kld_base *base, const layout *l, co
     const uint64_t n_tokens = l->sections[TOKENS].n_bytes / 4;
     for (uint64_t i = 0; i < n_tokens; ++i) {
         if (base->tokens[i] < 0 || base->tokens[i] >= base->info.parent.n_vocab)
-            return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "%s: token %llu is %ld, outside the vocabulary of %lld", path,
-                              (unsigned long long)i, (long)base->tokens[i],
-                              (long long)base->info.parent.n_vocab);
+            return tamis_fail(
+                err, TAMIS_BAD_INPUT, "%s: token %llu is %ld, outside the vocabulary of %lld", path,
+                (unsigned long long)i, (long)base->tokens[i], (long long)base->info.parent.n_vocab);
     }
     const int64_t n_values = (int64_t)(l->sections[HIDDEN].n_bytes / 4);
     const int64_t i_bad = tamis_find_nonfinite(base->hidden.data, n_values);
@@ -244,8 +246,8 @@ static tamis_status check_values(const tamis_kld_base *base, const layout *l, co
 
 static tamis_status read_sections(const tamis_input *in, const layout *l, uint64_t offset,
                                   tamis_kld_base *base, tamis_error *err) {
-    void *const targets[N_SECTIONS] = { base->tokens, base->hidden.data, base->weights.data,
-                                        base->bias };
+    void *const targets[N_SECTIONS] = {base->tokens, base->hidden.data, base->weights.data,
+                                       base->bias};
     tamis_base_coder coder;
     tamis_status st = tamis_base_coder_init(&coder, l->max_block_bytes, err);
     for (int i = 0; i < N_SECTIONS && !st; ++i) {
@@ -258,7 +260,7 @@ static tamis_status read_sections(const tamis_input *in, const layout *l, uint64
 
 tamis_status tamis_kld_base_read(const char *path, tamis_budget *budget, tamis_kld_base *out,
                                  tamis_error *err) {
-    *out = (tamis_kld_base){ 0 };
+    *out = (tamis_kld_base){0};
     const tamis_kld_base_info *info = &out->info;
     tamis_input *in = NULL;
     uint64_t offset = 0;
@@ -269,8 +271,10 @@ tamis_status tamis_kld_base_read(const char *path, tamis_budget *budget, tamis_k
     if (st) goto out;
     st = tamis_kld_plan_init(&out->plan, NULL, info->n_ctx, info->n_chunks, info->score, err);
     if (st) {
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: a context of %lld tokens has no position to "
-                        "score", path, (long long)info->n_ctx);
+        st = tamis_fail(err, TAMIS_BAD_INPUT,
+                        "%s: a context of %lld tokens has no position to "
+                        "score",
+                        path, (long long)info->n_ctx);
         goto out;
     }
     st = layout_of(info, &out->plan, path, &l, err);
@@ -298,5 +302,5 @@ void tamis_kld_base_release(tamis_kld_base *base) {
     tamis_kld_store_release(&base->weights);
     free(base->tokens);
     free(base->bias);
-    *base = (tamis_kld_base){ 0 };
+    *base = (tamis_kld_base){0};
 }

@@ -35,18 +35,18 @@ typedef struct tamis_kld_base_info {
  * [n_chunks * n_ctx] as the model saw them, hidden states [n_rows][n_embd], the rows of `head`.
  * TAMIS_NO_RESOURCE when it cannot be written. Memory: two blocks of 4 MiB. */
 tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *info,
-                                  const tamis_kld_plan *plan, const float *hidden,
-                                  tamis_head *head, tamis_error *err) TAMIS_MUST_USE;
+                                  const tamis_kld_plan *plan, const float *hidden, tamis_head *head,
+                                  tamis_error *err) TAMIS_MUST_USE;
 
 /* A base file in memory (its large parts in scratch files when the budget says so). */
 typedef struct tamis_kld_base {
     tamis_kld_base_info info;
-    int32_t *tokens;          /* [n_chunks * n_ctx] */
-    tamis_kld_plan plan;      /* of tokens */
-    tamis_kld_store hidden;   /* f32 [n_rows][n_embd] of the scored rows */
-    tamis_kld_store weights;  /* the head's rows as the parent's file stores them */
-    float *bias;              /* [n_vocab] or NULL */
-    tamis_head *head;         /* made of weights and bias */
+    int32_t *tokens;         /* [n_chunks * n_ctx] */
+    tamis_kld_plan plan;     /* of tokens */
+    tamis_kld_store hidden;  /* f32 [n_rows][n_embd] of the scored rows */
+    tamis_kld_store weights; /* the head's rows as the parent's file stores them */
+    float *bias;             /* [n_vocab] or NULL */
+    tamis_head *head;        /* made of weights and bias */
 } tamis_kld_base;
 
 /* Read a base file. Every byte is checked: header, predicted sizes, file size, checksums, ids in

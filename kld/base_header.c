@@ -118,11 +118,11 @@ static void get_score(reader *r, const cJSON *from, const char *key, tamis_kld_s
 
 tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, const char *path,
                                      tamis_kld_base_info *out, tamis_error *err) {
-    *out = (tamis_kld_base_info){ 0 };
+    *out = (tamis_kld_base_info){0};
     cJSON *root;
     tamis_status st = tamis_json_parse(text, n_bytes, path, &root, err);
     if (st) return st;
-    reader r = { .path = path, .err = err };
+    reader r = {.path = path, .err = err};
     if (!cJSON_IsObject(root)) refuse(&r, "{");
     out->n_ctx = get_int(&r, root, "n_ctx", 2, MAX_CTX);
     out->n_chunks = get_int(&r, root, "n_chunks", 1, MAX_CHUNKS);

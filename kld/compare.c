@@ -36,7 +36,8 @@ static tamis_status work_init(work *w, const tamis_kld_side *p, const tamis_kld_
     if (!w->logits_q) return TAMIS_NO_RESOURCE;
     w->pairs = tamis_alloc_array((uint64_t)n_rows, sizeof *w->pairs, err);
     if (!w->pairs) return TAMIS_NO_RESOURCE;
-    for (int64_t i = 0; i < n_rows; ++i) tamis_logit_pair_init(&w->pairs[i], targets[i]);
+    for (int64_t i = 0; i < n_rows; ++i)
+        tamis_logit_pair_init(&w->pairs[i], targets[i]);
     return TAMIS_OK;
 }
 
@@ -76,8 +77,11 @@ static tamis_status add_tile(const work *w, const tamis_kld_side *p, const tamis
                           p->hidden + row * n_embd_p, n, w->logits_p);
         tamis_head_logits(q->head, machine->gemm, machine->pool, w->weights_q, first, n_cols,
                           q->hidden + row * n_embd_q, n, w->logits_q);
-        block b = { .p = w->logits_p, .q = w->logits_q, .pairs = w->pairs + row,
-                    .first = first, .n_cols = n_cols };
+        block b = {.p = w->logits_p,
+                   .q = w->logits_q,
+                   .pairs = w->pairs + row,
+                   .first = first,
+                   .n_cols = n_cols};
         tamis_pool_run(machine->pool, n, add_row, &b);
         tamis_progress_advance(machine->progress, (uint64_t)n);
     }
@@ -110,7 +114,7 @@ tamis_status tamis_kld_compare(const tamis_kld_side *p, const tamis_kld_side *q,
                           (long long)n_vocab);
     const int64_t tile = smaller(n_vocab, TAMIS_LOGIT_TILE_COLS);
     const int64_t n_tiles = (n_vocab + tile - 1) / tile;
-    work w = { 0 };
+    work w = {0};
     tamis_status st = work_init(&w, p, q, tile, targets, n_rows, err);
     if (st) goto out;
     tamis_progress_begin(machine->progress, "compare", (uint64_t)(n_rows * n_tiles), "rows");

@@ -18,8 +18,8 @@ typedef struct tamis_kld_side {
 } tamis_kld_side;
 
 /* Fill out->kld, nll_p, nll_q, same_top (initialised for n_rows rows) for `p` against `q`, both
- * scored against targets [n_rows]. Memory: a tile of each head in f32, a block of logits of each, 64
- * bytes a row. The same bits for any number of threads; equal sides give exactly 0.
+ * scored against targets [n_rows]. Memory: a tile of each head in f32, a block of logits of each,
+ * 64 bytes a row. The same bits for any number of threads; equal sides give exactly 0.
  * TAMIS_BAD_INPUT: vocabularies of different size, or a logit that is not finite (the model and
  * row are named). */
 tamis_status tamis_kld_compare(const tamis_kld_side *p, const tamis_kld_side *q,

@@ -25,14 +25,15 @@ static tamis_status keep_final(void *ctx, int64_t first_token, int64_t n_tokens,
     (void)err;
     all_hidden *a = ctx;
     float *to = a->rows + first_token * a->n_embd;
-    for (int64_t i = 0; i < n_tokens * a->n_embd; ++i) to[i] = h[i];
+    for (int64_t i = 0; i < n_tokens * a->n_embd; ++i)
+        to[i] = h[i];
     return TAMIS_OK;
 }
 
 static tamis_status run_pass(const tamis_kld_source *source, const tamis_chunks *chunks,
                              const tamis_kld_machine *machine, float *hidden, tamis_error *err) {
-    all_hidden a = { .rows = hidden, .n_embd = tamis_model_n_embd(source->model) };
-    const tamis_observer observer = { .ctx = &a, .on_final = keep_final };
+    all_hidden a = {.rows = hidden, .n_embd = tamis_model_n_embd(source->model)};
+    const tamis_observer observer = {.ctx = &a, .on_final = keep_final};
     const tamis_pass_options options = {
         .pool = machine->pool,
         .engine = tamis_gemm_name(machine->gemm),
@@ -58,8 +59,7 @@ typedef struct writer {
     tamis_output *out;
 } writer;
 
-static tamis_status write_block(writer *w, const float *hidden, int64_t n_rows,
-                                tamis_error *err) {
+static tamis_status write_block(writer *w, const float *hidden, int64_t n_rows, tamis_error *err) {
     const int64_t n_vocab = tamis_head_n_vocab(w->head);
     for (int64_t first = 0; first < n_vocab; first += TAMIS_LOGIT_TILE_COLS) {
         int64_t n_cols = n_vocab - first;
@@ -120,11 +120,11 @@ static tamis_status check_options(const tamis_kld_options *o, tamis_error *err) 
 tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,
                                    const tamis_kld_machine *machine, const char *path,
                                    tamis_error *err) {
-    tamis_kld_source source = { 0 };
-    tamis_chunks chunks = { 0 };
-    tamis_kld_store hidden = { 0 };
+    tamis_kld_source source = {0};
+    tamis_chunks chunks = {0};
+    tamis_kld_store hidden = {0};
     tamis_kld_text text;
-    writer w = { .machine = machine };
+    writer w = {.machine = machine};
     tamis_status st = check_options(options, err);
     if (!st) st = tamis_kld_check_output(options, path, err);
     if (st) return st;

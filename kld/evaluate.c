@@ -8,7 +8,7 @@
 #include "kld/identity.h"
 #include "model/pass.h"
 
-static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = { "llama", "all" };
+static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = {"llama", "all"};
 
 const char *tamis_kld_score_name(tamis_kld_score score) {
     return SCORE_NAMES[score];
@@ -27,7 +27,7 @@ tamis_status tamis_kld_score_parse(const char *name, tamis_kld_score *out, tamis
 
 tamis_status tamis_kld_plan_init(tamis_kld_plan *plan, const int32_t *tokens, int64_t n_ctx,
                                  int64_t n_chunks, tamis_kld_score score, tamis_error *err) {
-    *plan = (tamis_kld_plan){ .tokens = tokens, .n_ctx = n_ctx, .n_chunks = n_chunks };
+    *plan = (tamis_kld_plan){.tokens = tokens, .n_ctx = n_ctx, .n_chunks = n_chunks};
     plan->first = score == TAMIS_KLD_SCORE_ALL ? 0 : n_ctx / 2;
     plan->n_per_chunk = n_ctx - 1 - plan->first;
     if (plan->n_per_chunk < 1)
@@ -47,7 +47,8 @@ int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row) {
 int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err) {
     int32_t *targets = tamis_alloc_array((uint64_t)plan->n_rows, sizeof *targets, err);
     if (!targets) return NULL;
-    for (int64_t i = 0; i < plan->n_rows; ++i) targets[i] = tamis_kld_plan_target(plan, i);
+    for (int64_t i = 0; i < plan->n_rows; ++i)
+        targets[i] = tamis_kld_plan_target(plan, i);
     return targets;
 }
 
@@ -82,8 +83,8 @@ tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
         tamis_kld_store_init(out, (uint64_t)plan->n_rows, (uint64_t)n_embd * sizeof(float),
                              "final hidden states", machine->budget, err);
     if (st) return st;
-    collect c = { .plan = plan, .hidden = out->data, .n_embd = n_embd };
-    const tamis_observer observer = { .ctx = &c, .on_final = collect_final };
+    collect c = {.plan = plan, .hidden = out->data, .n_embd = n_embd};
+    const tamis_observer observer = {.ctx = &c, .on_final = collect_final};
     const tamis_pass_options options = {
         .pool = machine->pool,
         .engine = tamis_gemm_name(machine->gemm),

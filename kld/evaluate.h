@@ -33,8 +33,8 @@ typedef enum tamis_kld_score {
 /* "llama", "all". */
 const char *tamis_kld_score_name(tamis_kld_score score);
 /* TAMIS_BAD_USAGE for any other name. */
-tamis_status tamis_kld_score_parse(const char *name, tamis_kld_score *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_kld_score_parse(const char *name, tamis_kld_score *out,
+                                   tamis_error *err) TAMIS_MUST_USE;
 
 /* The tokens of a run and its scored positions: in each chunk first .. first + n_per_chunk - 1;
  * row r of chunk c has number c * n_per_chunk + r and is scored against the next token. */
@@ -47,16 +47,16 @@ typedef struct tamis_kld_plan {
 
 /* TAMIS_BAD_USAGE when the context is too small to score anything. */
 tamis_status tamis_kld_plan_init(tamis_kld_plan *plan, const int32_t *tokens, int64_t n_ctx,
-                                 int64_t n_chunks, tamis_kld_score score, tamis_error *err)
-    TAMIS_MUST_USE;
+                                 int64_t n_chunks, tamis_kld_score score,
+                                 tamis_error *err) TAMIS_MUST_USE;
 /* Token that row i is scored against. */
 int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row);
 /* All targets, [n_rows]; free() it. NULL when out of memory. */
 int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err);
 
 /* One pass of `model` over the plan's tokens; *out holds the final normed hidden states of its
- * scored rows, f32 [n_rows][n_embd]; release with tamis_kld_store_release(). Errors are those of tamis_pass_run(),
- * with the model's path before them. */
+ * scored rows, f32 [n_rows][n_embd]; release with tamis_kld_store_release(). Errors are those of
+ * tamis_pass_run(), with the model's path before them. */
 tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
                                 const tamis_kld_machine *machine, tamis_kld_store *out,
                                 tamis_error *err) TAMIS_MUST_USE;

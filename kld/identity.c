@@ -16,7 +16,8 @@ void tamis_kld_file_name(const char *path, char out[256]) {
 /* Integers as eight little-endian bytes, so that the hash is the same on every machine. */
 static void hash_u64(tamis_hash *h, uint64_t value) {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; ++i) bytes[i] = (uint8_t)(value >> (8 * i));
+    for (int i = 0; i < 8; ++i)
+        bytes[i] = (uint8_t)(value >> (8 * i));
     tamis_hash_update(h, bytes, sizeof bytes);
 }
 
@@ -52,7 +53,8 @@ static void hash_value(tamis_hash *h, const tamis_gguf *g, const tamis_gguf_kv *
         while (tamis_gguf_kv_next_string(g, kv, &cursor, &text))
             hash_text(h, text.data, text.n_bytes);
     } else {
-        for (uint64_t i = 0; i < kv->n_elems; ++i) hash_number(h, g, kv, i);
+        for (uint64_t i = 0; i < kv->n_elems; ++i)
+            hash_number(h, g, kv, i);
     }
 }
 
@@ -74,7 +76,8 @@ static tamis_status hash_tensor(tamis_hash *h, const tamis_gguf *g, const tamis_
                                 tamis_error *err) {
     hash_text(h, t->name, strlen(t->name));
     hash_u64(h, (uint64_t)(int64_t)t->type_id);
-    for (int i = 0; i < 4; ++i) hash_u64(h, t->ne[i]);
+    for (int i = 0; i < 4; ++i)
+        hash_u64(h, t->ne[i]);
     hash_u64(h, t->n_bytes);
     if (!t->type || t->type->block_bytes == 0 || !t->is_size_known) return TAMIS_OK;
     tamis_status st = hash_sample(h, g, t, 0, err);
@@ -106,11 +109,12 @@ static tamis_status hash_file(const tamis_gguf *g, char out[33], tamis_error *er
 tamis_status tamis_kld_identify(const tamis_model *model, const tamis_tokenizer *tokenizer,
                                 tamis_kld_identity *out, tamis_error *err) {
     const tamis_gguf *g = tamis_model_gguf(model);
-    *out = (tamis_kld_identity){ .n_vocab = tamis_model_n_vocab(model),
-                                 .n_embd = tamis_model_n_embd(model) };
+    *out = (tamis_kld_identity){.n_vocab = tamis_model_n_vocab(model),
+                                .n_embd = tamis_model_n_embd(model)};
     tamis_kld_file_name(tamis_model_path(model), out->name);
     if (tokenizer) tamis_tokenizer_hash(tokenizer, out->vocab_hash);
-    for (int32_t i = 0; i < tamis_gguf_n_files(g); ++i) out->n_bytes += tamis_gguf_file_size(g, i);
+    for (int32_t i = 0; i < tamis_gguf_n_files(g); ++i)
+        out->n_bytes += tamis_gguf_file_size(g, i);
     double n_bits = 0, n_elems = 0;
     for (int64_t i = 0; i < tamis_gguf_n_tensors(g); ++i) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(g, i);

@@ -25,7 +25,7 @@ typedef struct job {
     tamis_chunks chunks;
     tamis_kld_plan plan;
     int32_t *targets;
-    tamis_kld_store hidden;   /* of the parent, when it was run */
+    tamis_kld_store hidden; /* of the parent, when it was run */
     tamis_head *head;
 } job;
 
@@ -149,8 +149,7 @@ static tamis_status check_text_of_base(job *j, tamis_error *err) {
 static tamis_status prepare_from_base(job *j, tamis_error *err) {
     tamis_kld_result *r = j->result;
     const tamis_kld_base_info *info = &j->base.info;
-    tamis_status st =
-        tamis_kld_base_read(j->options->base_path, j->machine->budget, &j->base, err);
+    tamis_status st = tamis_kld_base_read(j->options->base_path, j->machine->budget, &j->base, err);
     if (st) return st;
     r->parent = info->parent;
     r->text = info->text;
@@ -190,8 +189,7 @@ static tamis_status prepare(job *j, tamis_error *err) {
 
 static tamis_status run_parent(job *j, tamis_error *err) {
     const tamis_kld_result *r = j->result;
-    tamis_status st =
-        tamis_kld_evaluate(j->parent.model, &j->plan, j->machine, &j->hidden, err);
+    tamis_status st = tamis_kld_evaluate(j->parent.model, &j->plan, j->machine, &j->hidden, err);
     if (st) return st;
     st = tamis_head_open(j->parent.model, &j->head, err);
     if (st || !j->options->base_path) return st;
@@ -225,9 +223,9 @@ static tamis_status parent_perplexity(job *j, const tamis_kld_side *p, tamis_err
 static tamis_status run_quant(job *j, const tamis_kld_side *p, size_t i_quant, tamis_error *err) {
     tamis_kld_quant *result = &j->result->quants[i_quant];
     tamis_kld_source *source = &j->quants[i_quant];
-    tamis_kld_store hidden = { 0 };
-    tamis_kld_rows rows = { 0 };
-    tamis_kld_side q = { .name = result->model.name };
+    tamis_kld_store hidden = {0};
+    tamis_kld_rows rows = {0};
+    tamis_kld_side q = {.name = result->model.name};
     tamis_status st = tamis_kld_evaluate(source->model, &j->plan, j->machine, &hidden, err);
     if (st) goto out;
     st = tamis_head_open(source->model, &q.head, err);
@@ -241,8 +239,7 @@ static tamis_status run_quant(job *j, const tamis_kld_side *p, size_t i_quant, t
     if (st) goto out;
     j->result->parent_perplexity = tamis_perplexity_of(rows.nll_p, rows.n);
     tamis_info(j->machine->log, "%s: mean KLD %.6f, same top token %.3f %%", q.name,
-               result->stats.of[TAMIS_KLD_MEAN].value,
-               result->stats.of[TAMIS_KLD_SAME_TOP].value);
+               result->stats.of[TAMIS_KLD_MEAN].value, result->stats.of[TAMIS_KLD_SAME_TOP].value);
 out:
     tamis_kld_rows_release(&rows);
     tamis_head_close(q.head);
@@ -253,7 +250,8 @@ out:
 
 static void job_release(job *j) {
     if (j->quants) {
-        for (size_t i = 0; i < j->options->n_quants; ++i) tamis_kld_source_close(&j->quants[i]);
+        for (size_t i = 0; i < j->options->n_quants; ++i)
+            tamis_kld_source_close(&j->quants[i]);
     }
     free(j->quants);
     tamis_head_close(j->head);
@@ -266,8 +264,8 @@ static void job_release(job *j) {
 
 tamis_status tamis_kld_run(const tamis_kld_options *options, const tamis_kld_machine *machine,
                            tamis_kld_result *out, tamis_error *err) {
-    *out = (tamis_kld_result){ .n_quants = options->n_quants };
-    job j = { .options = options, .machine = machine, .result = out };
+    *out = (tamis_kld_result){.n_quants = options->n_quants};
+    job j = {.options = options, .machine = machine, .result = out};
     tamis_status st = TAMIS_NO_RESOURCE;
     out->quants = tamis_alloc_array(options->n_quants, sizeof *out->quants, err);
     if (!out->quants) goto out;
@@ -283,7 +281,8 @@ tamis_status tamis_kld_run(const tamis_kld_options *options, const tamis_kld_mac
         .name = out->parent.name,
     };
     if (options->n_quants == 0) st = parent_perplexity(&j, &p, err);
-    for (size_t i = 0; i < options->n_quants && !st; ++i) st = run_quant(&j, &p, i, err);
+    for (size_t i = 0; i < options->n_quants && !st; ++i)
+        st = run_quant(&j, &p, i, err);
 out:
     job_release(&j);
     if (st) tamis_kld_result_release(out);
@@ -293,5 +292,5 @@ out:
 void tamis_kld_result_release(tamis_kld_result *result) {
     if (!result) return;
     free(result->quants);
-    *result = (tamis_kld_result){ 0 };
+    *result = (tamis_kld_result){0};
 }

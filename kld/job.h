@@ -22,10 +22,10 @@ typedef struct tamis_kld_options {
     const char *text_path;   /* a text ... */
     const char *tokens_path; /* ... or raw int32 ids */
     bool parse_special;
-    int64_t n_ctx;           /* 0: 512, the base's, or all raw ids */
-    int64_t max_chunks;      /* 0: all */
-    const char *score;       /* NULL: "llama", or the base's */
-    const char *base_path;   /* read when it exists, else written */
+    int64_t n_ctx;         /* 0: 512, the base's, or all raw ids */
+    int64_t max_chunks;    /* 0: all */
+    const char *score;     /* NULL: "llama", or the base's */
+    const char *base_path; /* read when it exists, else written */
 } tamis_kld_options;
 
 typedef struct tamis_kld_quant {

@@ -22,7 +22,8 @@ typedef struct arguments {
 
 static const char DESCRIPTION[] =
     "Each model is run over the text once; at every scored position the distribution of the next "
-    "token is compared with the parent's, exactly: the parent's logits are neither rounded nor cut. "
+    "token is compared with the parent's, exactly: the parent's logits are neither rounded nor "
+    "cut. "
     "The text is cut into chunks of --ctx tokens; scored are the positions llama-perplexity "
     "scores, the second half of each chunk, or all with --score all.\n"
     "\n"
@@ -31,11 +32,11 @@ static const char DESCRIPTION[] =
     "for bit. A vocabulary, context or text that differs from the base's is refused.";
 
 static const tamis_example EXAMPLES[] = {
-    { "kld -m parent.gguf -q a.gguf -q b.gguf -f text.txt", "compare two models with their parent" },
-    { "kld -m parent.gguf -f text.txt --base parent.base", "write the parent's side once" },
-    { "kld --base parent.base -q a.gguf --json a.json", "use it later, without the parent" },
-    { "kld -m parent.gguf -f text.txt", "only the parent's perplexity" },
-    { "kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines" },
+    {"kld -m parent.gguf -q a.gguf -q b.gguf -f text.txt", "compare two models with their parent"},
+    {"kld -m parent.gguf -f text.txt --base parent.base", "write the parent's side once"},
+    {"kld --base parent.base -q a.gguf --json a.json", "use it later, without the parent"},
+    {"kld -m parent.gguf -f text.txt", "only the parent's perplexity"},
+    {"kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines"},
 };
 
 /* Parse the command line. *is_done: help or version was printed. */
@@ -79,12 +80,14 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         .examples = EXAMPLES,
         .n_examples = sizeof EXAMPLES / sizeof *EXAMPLES,
     };
-    tamis_texts positional = { 0 };
+    tamis_texts positional = {0};
     tamis_status st = tamis_options_parse(&command, argc, argv, &positional, err);
     *is_done = tamis_common_handled(c, &command);
     if (!st && !*is_done && positional.n_items > 0)
-        st = tamis_fail(err, TAMIS_BAD_USAGE, "\"%s\" belongs to no option; models are given with "
-                        "-m and -q, the text with -f", positional.items[0]);
+        st = tamis_fail(err, TAMIS_BAD_USAGE,
+                        "\"%s\" belongs to no option; models are given with "
+                        "-m and -q, the text with -f",
+                        positional.items[0]);
     tamis_texts_release(&positional);
     o->quant_paths = a->quants.items;
     o->n_quants = a->quants.n_items;
@@ -95,7 +98,7 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
                             tamis_error *err) {
     const char *json_path = a->common.json_path;
     const bool json_to_stdout = json_path && strcmp(json_path, "-") == 0;
-    tamis_kld_result result = { 0 };
+    tamis_kld_result result = {0};
     tamis_status st = TAMIS_OK;
     if (json_path && !json_to_stdout) st = tamis_kld_check_output(&a->options, json_path, err);
     if (!st) st = tamis_kld_run(&a->options, machine, &result, err);
@@ -111,7 +114,7 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
 static tamis_status run(const arguments *a, tamis_error *err) {
     tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
     tamis_budget budget;
-    tamis_kld_machine machine = { .budget = &budget, .log = &log };
+    tamis_kld_machine machine = {.budget = &budget, .log = &log};
     tamis_budget_init(&budget, a->common.mem_bytes);
     tamis_formats_init();
     tamis_interrupt_install();
@@ -130,8 +133,8 @@ out:
 }
 
 int main(int argc, char **argv) {
-    arguments a = { 0 };
-    tamis_error err = { 0 };
+    arguments a = {0};
+    tamis_error err = {0};
     bool is_done = false;
     tamis_status st = parse(&a, argc, argv, &is_done, &err);
     if (!st && !is_done) st = run(&a, &err);

@@ -32,7 +32,8 @@ static void print_quant(const tamis_kld_result *r, const tamis_kld_quant *quant,
 /* Columns a reader sees, not bytes: names may hold UTF-8. */
 static int n_columns(const char *text) {
     int n = 0;
-    for (; *text; ++text) n += ((unsigned char)*text & 0xC0) != 0x80;
+    for (; *text; ++text)
+        n += ((unsigned char)*text & 0xC0) != 0x80;
     return n;
 }
 
@@ -65,7 +66,8 @@ static void print_table(const tamis_kld_result *r, FILE *stream) {
     fprintf(stream, "  %10s %6.3f  %20s %10s %10s  %15s  %11.4f  %8s\n",
             tamis_format_size(r->parent.n_bytes, size, sizeof size), r->parent.bits_per_weight,
             "parent", "-", "-", "-", r->parent_perplexity.ppl, "1");
-    for (size_t i = 0; i < r->n_quants; ++i) print_row(&r->quants[i], width, stream);
+    for (size_t i = 0; i < r->n_quants; ++i)
+        print_row(&r->quants[i], width, stream);
 }
 
 void tamis_kld_report_text(const tamis_kld_result *result, bool only_table, FILE *stream) {

@@ -58,7 +58,8 @@ tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *p
     add_value(parent, "ppl", result->parent_perplexity.ppl, result->parent_perplexity.ppl_error,
               NULL);
     cJSON *quants = cJSON_AddArrayToObject(root, "quants");
-    for (size_t i = 0; i < result->n_quants; ++i) add_quant(quants, &result->quants[i]);
+    for (size_t i = 0; i < result->n_quants; ++i)
+        add_quant(quants, &result->quants[i]);
     tamis_status st = quants ? tamis_json_write(root, path, err)
                              : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the report");
     cJSON_Delete(root);

@@ -8,7 +8,7 @@
 
 tamis_status tamis_kld_source_open(const char *path, bool needs_tokenizer, const tamis_log *log,
                                    tamis_kld_source *out, tamis_error *err) {
-    *out = (tamis_kld_source){ 0 };
+    *out = (tamis_kld_source){0};
     tamis_status st = tamis_model_open(path, log, &out->model, err);
     if (st) return st;
     st = tamis_tokenizer_new(tamis_model_gguf(out->model), &out->tokenizer, err);
@@ -27,7 +27,7 @@ void tamis_kld_source_close(tamis_kld_source *source) {
     if (!source) return;
     tamis_kld_source_drop_tokenizer(source);
     tamis_model_close(source->model);
-    *source = (tamis_kld_source){ 0 };
+    *source = (tamis_kld_source){0};
 }
 
 tamis_status tamis_kld_same_vocabulary(const tamis_kld_identity *parent,
@@ -40,8 +40,10 @@ tamis_status tamis_kld_same_vocabulary(const tamis_kld_identity *parent,
                           quant->name, (long long)quant->n_vocab, parent->name,
                           (long long)parent->n_vocab);
     if (!parent->vocab_hash[0] || !quant->vocab_hash[0]) {
-        tamis_warn(log, "%s and %s: the tokenizer is not known here, only the number of tokens "
-                   "was compared", parent->name, quant->name);
+        tamis_warn(log,
+                   "%s and %s: the tokenizer is not known here, only the number of tokens "
+                   "was compared",
+                   parent->name, quant->name);
         return TAMIS_OK;
     }
     if (strcmp(parent->vocab_hash, quant->vocab_hash) == 0) return TAMIS_OK;
@@ -65,7 +67,7 @@ tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx
         is_text ? tamis_chunks_from_text(source->tokenizer, &chunks, out, err)
                 : tamis_chunks_from_ids(tamis_model_n_vocab(source->model), &chunks, out, err);
     if (st) return st;
-    *text = (tamis_kld_text){ .n_tokens = out->n_text_tokens };
+    *text = (tamis_kld_text){.n_tokens = out->n_text_tokens};
     tamis_kld_file_name(chunks.path, text->name);
     memcpy(text->hash, out->hash, sizeof text->hash);
     return TAMIS_OK;
@@ -80,10 +82,9 @@ static bool is_same_file(const char *a, const char *b) {
 
 tamis_status tamis_kld_check_output(const tamis_kld_options *options, const char *path,
                                     tamis_error *err) {
-    bool is_input = is_same_file(path, options->parent_path) ||
-                    is_same_file(path, options->text_path) ||
-                    is_same_file(path, options->tokens_path) ||
-                    is_same_file(path, options->base_path);
+    bool is_input =
+        is_same_file(path, options->parent_path) || is_same_file(path, options->text_path) ||
+        is_same_file(path, options->tokens_path) || is_same_file(path, options->base_path);
     for (size_t i = 0; i < options->n_quants; ++i)
         is_input |= is_same_file(path, options->quant_paths[i]);
     if (is_input)

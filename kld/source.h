@@ -8,7 +8,8 @@
 #include "model/model.h"
 #include "model/tokenizer.h"
 
-/* A model with its tokenizer (NULL when the run uses raw ids and the file has none that is known). */
+/* A model with its tokenizer (NULL when the run uses raw ids and the file has none that is known).
+ */
 typedef struct tamis_kld_source {
     tamis_model *model;
     tamis_tokenizer *tokenizer;
@@ -30,7 +31,7 @@ tamis_status tamis_kld_same_vocabulary(const tamis_kld_identity *parent,
  * ids). *text describes them. */
 tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx,
                                  int64_t max_chunks, const tamis_kld_source *source,
-                                 tamis_chunks *out, tamis_kld_text *text, tamis_error *err)
-    TAMIS_MUST_USE;
+                                 tamis_chunks *out, tamis_kld_text *text,
+                                 tamis_error *err) TAMIS_MUST_USE;
 
 #endif

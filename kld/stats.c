@@ -49,7 +49,7 @@ const tamis_kld_stat_info tamis_kld_stat_table[TAMIS_KLD_N_STATS] = {
 /* clang-format on */
 
 tamis_status tamis_kld_rows_init(tamis_kld_rows *rows, int64_t n, tamis_error *err) {
-    *rows = (tamis_kld_rows){ .n = n };
+    *rows = (tamis_kld_rows){.n = n};
     const uint64_t n_rows = (uint64_t)n;
     rows->kld = tamis_alloc_array(n_rows, sizeof *rows->kld, err);
     if (!rows->kld) goto out;
@@ -71,19 +71,19 @@ void tamis_kld_rows_release(tamis_kld_rows *rows) {
     free(rows->nll_p);
     free(rows->nll_q);
     free(rows->same_top);
-    *rows = (tamis_kld_rows){ 0 };
+    *rows = (tamis_kld_rows){0};
 }
 
 /* Mean of n values from their sum and sum of squares, and its standard error. */
 static tamis_kld_stat mean_of(double sum, double sum2, int64_t n) {
-    tamis_kld_stat m = { .value = sum / (double)n };
+    tamis_kld_stat m = {.value = sum / (double)n};
     double variance = sum2 / (double)n - m.value * m.value;
     if (variance > 0 && n > 10) m.error = sqrt(variance / (double)(n - 1));
     return m;
 }
 
 typedef struct sums {
-    double p, p2, q, q2, pq;  /* of nll */
+    double p, p2, q, q2, pq; /* of nll */
     double kld, kld2;
     double dp, dp2, dp4;
     int64_t n_same;
@@ -94,7 +94,7 @@ static double dp_of(const tamis_kld_rows *rows, int64_t i) {
 }
 
 static sums sum_rows(const tamis_kld_rows *rows) {
-    sums s = { 0 };
+    sums s = {0};
     for (int64_t i = 0; i < rows->n; ++i) {
         const double p = rows->nll_p[i], q = rows->nll_q[i], kld = rows->kld[i];
         const double dp = dp_of(rows, i), dp2 = dp * dp;
@@ -122,7 +122,7 @@ static double mean_covariance(double sum_xy, double sum_x, double sum_y, int64_t
 }
 
 static tamis_kld_stat with_variance(double value, double variance) {
-    return (tamis_kld_stat){ value, variance > 0 ? sqrt(variance) : 0 };
+    return (tamis_kld_stat){value, variance > 0 ? sqrt(variance) : 0};
 }
 
 static void perplexity_block(const sums *s, int64_t n, tamis_kld_stat *of) {
@@ -137,7 +137,7 @@ static void perplexity_block(const sums *s, int64_t n, tamis_kld_stat *of) {
     /* without any spread there is nothing to correlate: equal models count as fully correlated */
     const double r = var_p > 0 && var_q > 0 ? cov / sqrt(var_q * var_p) : 1;
     const double r_error = n > 10 ? (1 - r * r) / sqrt((double)(n - 1)) : 0;
-    of[TAMIS_KLD_COR] = (tamis_kld_stat){ 100 * r, 100 * r_error };
+    of[TAMIS_KLD_COR] = (tamis_kld_stat){100 * r, 100 * r_error};
 
     const double ratio = exp(mean_q - mean_p), var_ln = var_q + var_p - 2 * cov;
     of[TAMIS_KLD_LN_RATIO] = with_variance(mean_q - mean_p, var_ln);
@@ -147,7 +147,7 @@ static void perplexity_block(const sums *s, int64_t n, tamis_kld_stat *of) {
 }
 
 static tamis_kld_stat percent(tamis_kld_stat s) {
-    return (tamis_kld_stat){ 100 * s.value, 100 * s.error };
+    return (tamis_kld_stat){100 * s.value, 100 * s.error};
 }
 
 static void probability_block(const sums *s, int64_t n, tamis_kld_stat *of) {
@@ -155,10 +155,10 @@ static void probability_block(const sums *s, int64_t n, tamis_kld_stat *of) {
     const tamis_kld_stat square = mean_of(s->dp2, s->dp4, n);
     const double rms = sqrt(square.value);
     const double rms_error = rms > 0 ? 0.5 / rms * square.error : 0;
-    of[TAMIS_KLD_DP_RMS] = percent((tamis_kld_stat){ rms, rms_error });
+    of[TAMIS_KLD_DP_RMS] = percent((tamis_kld_stat){rms, rms_error});
     const double share = (double)s->n_same / (double)n;
     const double share_error = n > 1 ? sqrt(share * (1 - share) / (double)(n - 1)) : 0;
-    of[TAMIS_KLD_SAME_TOP] = percent((tamis_kld_stat){ share, share_error });
+    of[TAMIS_KLD_SAME_TOP] = percent((tamis_kld_stat){share, share_error});
 }
 
 static int ascending(const void *a, const void *b) {
@@ -178,7 +178,7 @@ static double at_rank(const double *x, int64_t n, double rank) {
 static tamis_kld_stat percentile(const double *x, int64_t n, double fraction) {
     const double rank = fraction * (double)(n - 1);
     const double spread = fmax(sqrt((double)n * fraction * (1 - fraction)), 1);
-    tamis_kld_stat s = { .value = at_rank(x, n, rank) };
+    tamis_kld_stat s = {.value = at_rank(x, n, rank)};
     const double below = s.value - at_rank(x, n, rank - spread);
     const double above = at_rank(x, n, rank + spread) - s.value;
     const bool is_inside = rank - spread >= 0 && rank + spread <= (double)(n - 1);
@@ -194,23 +194,25 @@ static void percentile_block(double *values, int64_t n, tamis_kld_block block, d
         const tamis_kld_stat_info *info = &tamis_kld_stat_table[i];
         if (info->block != block || info->fraction < 0) continue;
         const tamis_kld_stat s = percentile(values, n, info->fraction);
-        of[i] = (tamis_kld_stat){ scale * s.value, scale * s.error };
+        of[i] = (tamis_kld_stat){scale * s.value, scale * s.error};
     }
 }
 
 tamis_status tamis_kld_stats_of(const tamis_kld_rows *rows, tamis_kld_stats *out,
                                 tamis_error *err) {
     const int64_t n = rows->n;
-    *out = (tamis_kld_stats){ .n = n };
+    *out = (tamis_kld_stats){.n = n};
     double *sorted = tamis_alloc_array((uint64_t)n, sizeof *sorted, err);
     if (!sorted) return TAMIS_NO_RESOURCE;
 
     const sums s = sum_rows(rows);
     perplexity_block(&s, n, out->of);
     out->of[TAMIS_KLD_MEAN] = mean_of(s.kld, s.kld2, n);
-    for (int64_t i = 0; i < n; ++i) sorted[i] = rows->kld[i];
+    for (int64_t i = 0; i < n; ++i)
+        sorted[i] = rows->kld[i];
     percentile_block(sorted, n, TAMIS_KLD_KLD, 1, out->of);
-    for (int64_t i = 0; i < n; ++i) sorted[i] = dp_of(rows, i);
+    for (int64_t i = 0; i < n; ++i)
+        sorted[i] = dp_of(rows, i);
     percentile_block(sorted, n, TAMIS_KLD_DP, 100, out->of);
     probability_block(&s, n, out->of);
     free(sorted);

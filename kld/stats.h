@@ -17,32 +17,60 @@ typedef struct tamis_kld_rows {
     uint8_t *same_top;     /* [n] 1 when the most probable token is the same */
 } tamis_kld_rows;
 
-tamis_status tamis_kld_rows_init(tamis_kld_rows *rows, int64_t n, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_kld_rows_init(tamis_kld_rows *rows, int64_t n, tamis_error *err) TAMIS_MUST_USE;
 void tamis_kld_rows_release(tamis_kld_rows *rows);
 
 typedef enum tamis_kld_block { TAMIS_KLD_PPL, TAMIS_KLD_KLD, TAMIS_KLD_DP } tamis_kld_block;
 
 /* Index of each statistic; "dp" is p(next token) of Q minus that of P. */
 enum {
-    TAMIS_KLD_PPL_Q, TAMIS_KLD_PPL_P, TAMIS_KLD_COR, TAMIS_KLD_LN_RATIO, TAMIS_KLD_RATIO,
-    TAMIS_KLD_DIFFERENCE, TAMIS_KLD_MEAN, TAMIS_KLD_MAX, TAMIS_KLD_9999, TAMIS_KLD_999,
-    TAMIS_KLD_99, TAMIS_KLD_95, TAMIS_KLD_90, TAMIS_KLD_MEDIAN, TAMIS_KLD_10, TAMIS_KLD_5,
-    TAMIS_KLD_1, TAMIS_KLD_01, TAMIS_KLD_MIN, TAMIS_KLD_DP_MEAN, TAMIS_KLD_DP_MAX,
-    TAMIS_KLD_DP_9999, TAMIS_KLD_DP_999, TAMIS_KLD_DP_99, TAMIS_KLD_DP_95, TAMIS_KLD_DP_90,
-    TAMIS_KLD_DP_75, TAMIS_KLD_DP_MEDIAN, TAMIS_KLD_DP_25, TAMIS_KLD_DP_10, TAMIS_KLD_DP_5,
-    TAMIS_KLD_DP_1, TAMIS_KLD_DP_01, TAMIS_KLD_DP_MIN, TAMIS_KLD_DP_RMS, TAMIS_KLD_SAME_TOP,
+    TAMIS_KLD_PPL_Q,
+    TAMIS_KLD_PPL_P,
+    TAMIS_KLD_COR,
+    TAMIS_KLD_LN_RATIO,
+    TAMIS_KLD_RATIO,
+    TAMIS_KLD_DIFFERENCE,
+    TAMIS_KLD_MEAN,
+    TAMIS_KLD_MAX,
+    TAMIS_KLD_9999,
+    TAMIS_KLD_999,
+    TAMIS_KLD_99,
+    TAMIS_KLD_95,
+    TAMIS_KLD_90,
+    TAMIS_KLD_MEDIAN,
+    TAMIS_KLD_10,
+    TAMIS_KLD_5,
+    TAMIS_KLD_1,
+    TAMIS_KLD_01,
+    TAMIS_KLD_MIN,
+    TAMIS_KLD_DP_MEAN,
+    TAMIS_KLD_DP_MAX,
+    TAMIS_KLD_DP_9999,
+    TAMIS_KLD_DP_999,
+    TAMIS_KLD_DP_99,
+    TAMIS_KLD_DP_95,
+    TAMIS_KLD_DP_90,
+    TAMIS_KLD_DP_75,
+    TAMIS_KLD_DP_MEDIAN,
+    TAMIS_KLD_DP_25,
+    TAMIS_KLD_DP_10,
+    TAMIS_KLD_DP_5,
+    TAMIS_KLD_DP_1,
+    TAMIS_KLD_DP_01,
+    TAMIS_KLD_DP_MIN,
+    TAMIS_KLD_DP_RMS,
+    TAMIS_KLD_SAME_TOP,
     TAMIS_KLD_N_STATS,
 };
 
 /* How a statistic is called and printed. */
 typedef struct tamis_kld_stat_info {
-    const char *group;    /* object of a model's JSON that it stands in, NULL = the model's own */
-    const char *key;      /* in that object */
-    const char *label;    /* as llama-perplexity prints it, padded */
+    const char *group; /* object of a model's JSON that it stands in, NULL = the model's own */
+    const char *key;   /* in that object */
+    const char *label; /* as llama-perplexity prints it, padded */
     tamis_kld_block block;
-    bool is_percent;      /* value and error are in percent; else plain, KLD in nats */
-    double fraction;      /* of a percentile, 0 = minimum, 1 = maximum; -1 = none */
+    bool is_percent; /* value and error are in percent; else plain, KLD in nats */
+    double fraction; /* of a percentile, 0 = minimum, 1 = maximum; -1 = none */
 } tamis_kld_stat_info;
 
 /* [TAMIS_KLD_N_STATS], in the order of the enum, which is the order of printing. */

@@ -18,8 +18,8 @@ typedef struct tamis_kld_store {
 /* n_rows rows of row_bytes. `what` names it in messages. TAMIS_NO_RESOURCE when neither memory nor
  * disk holds it. Release with tamis_kld_store_release(). */
 tamis_status tamis_kld_store_init(tamis_kld_store *store, uint64_t n_rows, uint64_t row_bytes,
-                                  const char *what, tamis_budget *budget, tamis_error *err)
-    TAMIS_MUST_USE;
+                                  const char *what, tamis_budget *budget,
+                                  tamis_error *err) TAMIS_MUST_USE;
 void tamis_kld_store_release(tamis_kld_store *store);
 
 #endif

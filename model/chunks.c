@@ -58,10 +58,10 @@ static tamis_status cut(const int32_t *ids, uint64_t n_ids, const tamis_chunks_o
 tamis_status tamis_chunks_from_text(const tamis_tokenizer *tokenizer,
                                     const tamis_chunks_options *options, tamis_chunks *out,
                                     tamis_error *err) {
-    *out = (tamis_chunks){ 0 };
+    *out = (tamis_chunks){0};
     char *text = NULL;
     size_t n_bytes = 0;
-    tamis_tokens tokens = { 0 };
+    tamis_tokens tokens = {0};
     if (options->n_ctx < 1)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--ctx must be at least 1, not %lld",
                           (long long)options->n_ctx);
@@ -69,8 +69,10 @@ tamis_status tamis_chunks_from_text(const tamis_tokenizer *tokenizer,
     if (st) goto out;
     if (n_bytes > 0 && text[n_bytes - 1] == '\n') --n_bytes;
     if (n_bytes == 0) {
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: the text is empty; give one with at least %lld "
-                        "tokens", options->path, (long long)options->n_ctx);
+        st = tamis_fail(err, TAMIS_BAD_INPUT,
+                        "%s: the text is empty; give one with at least %lld "
+                        "tokens",
+                        options->path, (long long)options->n_ctx);
         goto out;
     }
     st = tamis_tokenize(tokenizer, text, n_bytes, true, options->parse_special, &tokens, err);
@@ -79,7 +81,8 @@ tamis_status tamis_chunks_from_text(const tamis_tokenizer *tokenizer,
     if (st) goto out;
     const int32_t bos = tamis_tokenizer_bos(tokenizer);
     if (tamis_tokenizer_adds_bos(tokenizer) && bos >= 0) {
-        for (int64_t i = 0; i < out->n_chunks; ++i) out->tokens[i * out->n_ctx] = bos;
+        for (int64_t i = 0; i < out->n_chunks; ++i)
+            out->tokens[i * out->n_ctx] = bos;
     }
 out:
     if (st) tamis_chunks_release(out);
@@ -88,8 +91,8 @@ out:
     return st;
 }
 
-static tamis_status check_ids(const char *path, const int32_t *ids, uint64_t n_ids,
-                              int64_t n_vocab, tamis_error *err) {
+static tamis_status check_ids(const char *path, const int32_t *ids, uint64_t n_ids, int64_t n_vocab,
+                              tamis_error *err) {
     for (uint64_t i = 0; i < n_ids; ++i) {
         if (ids[i] < 0 || ids[i] >= n_vocab)
             return tamis_fail(err, TAMIS_BAD_INPUT,
@@ -103,7 +106,7 @@ static tamis_status check_ids(const char *path, const int32_t *ids, uint64_t n_i
 
 tamis_status tamis_chunks_from_ids(int64_t n_vocab, const tamis_chunks_options *options,
                                    tamis_chunks *out, tamis_error *err) {
-    *out = (tamis_chunks){ 0 };
+    *out = (tamis_chunks){0};
     const char *path = options->path;
     char *bytes = NULL;
     size_t n_bytes = 0;
@@ -141,5 +144,5 @@ void tamis_chunks_release(tamis_chunks *chunks) {
     if (!chunks) return;
     free(chunks->tokens);
     free(chunks->ids);
-    *chunks = (tamis_chunks){ 0 };
+    *chunks = (tamis_chunks){0};
 }

@@ -1,6 +1,6 @@
 /* logit_kernels.h - the loops of logit_sums.c, written once in vector extensions and compiled once
- * per CPU level (logit_sums.c plain, x86/logit_sums_avx2.c, x86/logit_sums_avx512.c). Eight lanes of
- * f64 everywhere and no fused operations, so every level gives the same bits. */
+ * per CPU level (logit_sums.c plain, x86/logit_sums_avx2.c, x86/logit_sums_avx512.c). Eight lanes
+ * of f64 everywhere and no fused operations, so every level gives the same bits. */
 #ifndef TAMIS_MODEL_LOGIT_KERNELS_H
 #define TAMIS_MODEL_LOGIT_KERNELS_H
 
@@ -35,7 +35,7 @@ static inline void logit_exp(logit_f64x8 *value) {
     const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
     logit_f64x8 x = *value;
     const logit_i64x8 is_tiny = x < -708.0;
-    const logit_f64x8 tiny = { -708.0, -708.0, -708.0, -708.0, -708.0, -708.0, -708.0, -708.0 };
+    const logit_f64x8 tiny = {-708.0, -708.0, -708.0, -708.0, -708.0, -708.0, -708.0, -708.0};
     x = (logit_f64x8)((is_tiny & (logit_i64x8)tiny) | (~is_tiny & (logit_i64x8)x));
     const logit_f64x8 t = x * 1.4426950408889634 + shift;
     const logit_f64x8 k = t - shift;
@@ -66,19 +66,20 @@ static inline double logit_add_lanes(const logit_f64x8 *v) {
 /* The next up to eight logits. Missing ones become the lowest float, whose exp adds nothing that a
  * sum of at least 1 would show. */
 static inline void logit_load(const float *x, int64_t n_left, logit_f64x8 *out) {
-    logit_f32x8 v = { -FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX,
-                      -FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX };
+    logit_f32x8 v = {-FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX,
+                     -FLT_MAX, -FLT_MAX, -FLT_MAX, -FLT_MAX};
     if (n_left >= TAMIS_LOGIT_LANES) {
         memcpy(&v, x, sizeof v);
     } else {
-        for (int j = 0; j < n_left; ++j) v[j] = x[j];
+        for (int j = 0; j < n_left; ++j)
+            v[j] = x[j];
     }
     *out = __builtin_convertvector(v, logit_f64x8);
 }
 
 static inline float logit_largest(const float *x, int64_t n) {
-    logit_f32x8 top = { -INFINITY, -INFINITY, -INFINITY, -INFINITY,
-                        -INFINITY, -INFINITY, -INFINITY, -INFINITY };
+    logit_f32x8 top = {-INFINITY, -INFINITY, -INFINITY, -INFINITY,
+                       -INFINITY, -INFINITY, -INFINITY, -INFINITY};
     int64_t i = 0;
     for (; i + TAMIS_LOGIT_LANES <= n; i += TAMIS_LOGIT_LANES) {
         logit_f32x8 v;
@@ -87,13 +88,15 @@ static inline float logit_largest(const float *x, int64_t n) {
         top = (logit_f32x8)((is_more & (logit_i32x8)v) | (~is_more & (logit_i32x8)top));
     }
     float result = top[0];
-    for (int j = 1; j < TAMIS_LOGIT_LANES; ++j) result = top[j] > result ? top[j] : result;
-    for (; i < n; ++i) result = x[i] > result ? x[i] : result;
+    for (int j = 1; j < TAMIS_LOGIT_LANES; ++j)
+        result = top[j] > result ? top[j] : result;
+    for (; i < n; ++i)
+        result = x[i] > result ? x[i] : result;
     return result;
 }
 
 static inline double logit_sum(const float *x, int64_t n, double max) {
-    logit_f64x8 sum = { 0 }, e;
+    logit_f64x8 sum = {0}, e;
     for (int64_t i = 0; i < n; i += TAMIS_LOGIT_LANES) {
         logit_load(x + i, n - i, &e);
         e -= max;
@@ -103,9 +106,9 @@ static inline double logit_sum(const float *x, int64_t n, double max) {
     return logit_add_lanes(&sum);
 }
 
-static inline void logit_pair(const float *p, const float *q, int64_t n, double max_p,
-                              double max_q, double out[3]) {
-    logit_f64x8 sum_p = { 0 }, sum_q = { 0 }, cross = { 0 }, ep, eq;
+static inline void logit_pair(const float *p, const float *q, int64_t n, double max_p, double max_q,
+                              double out[3]) {
+    logit_f64x8 sum_p = {0}, sum_q = {0}, cross = {0}, ep, eq;
     for (int64_t i = 0; i < n; i += TAMIS_LOGIT_LANES) {
         logit_load(p + i, n - i, &ep);
         logit_load(q + i, n - i, &eq);

@@ -11,13 +11,16 @@
 #include "model/logit_kernels.h"
 
 static const tamis_logit_kernels KERNELS_PLAIN = {
-    .cpu = "plain", .largest = logit_largest, .sum = logit_sum, .pair = logit_pair,
+    .cpu = "plain",
+    .largest = logit_largest,
+    .sum = logit_sum,
+    .pair = logit_pair,
 };
 
 static const tamis_logit_kernels *kernels(void) {
 #if defined(__x86_64__)
-    const tamis_logit_kernels *const levels[] = { &tamis_logit_kernels_avx2,
-                                                  &tamis_logit_kernels_avx512 };
+    const tamis_logit_kernels *const levels[] = {&tamis_logit_kernels_avx2,
+                                                 &tamis_logit_kernels_avx512};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; ++i) {
         if (strcmp(levels[i]->cpu, tamis_formats_cpu()) == 0) return levels[i];
     }
@@ -26,7 +29,7 @@ static const tamis_logit_kernels *kernels(void) {
 }
 
 double tamis_exp_nonpositive(double x) {
-    logit_f64x8 v = { x, x, x, x, x, x, x, x };
+    logit_f64x8 v = {x, x, x, x, x, x, x, x};
     logit_exp(&v);
     return v[0];
 }
@@ -38,7 +41,8 @@ static double take_max(tamis_logit_sum *s, const float *x, int64_t first, int64_
     float max = kernels()->largest(x, n);
     if (!(max > s->max)) return 1.0;
     int64_t i = 0;
-    while (i < n - 1 && x[i] < max) ++i; /* a NaN ends the search too; its sum will tell */
+    while (i < n - 1 && x[i] < max)
+        ++i; /* a NaN ends the search too; its sum will tell */
     double factor = tamis_exp_nonpositive((double)s->max - (double)max);
     s->max = max;
     s->i_max = (int32_t)(first + i);
@@ -46,7 +50,7 @@ static double take_max(tamis_logit_sum *s, const float *x, int64_t first, int64_
 }
 
 void tamis_logit_sum_init(tamis_logit_sum *s, int32_t i_target) {
-    *s = (tamis_logit_sum){ .max = -INFINITY, .target = NAN, .i_max = -1, .i_target = i_target };
+    *s = (tamis_logit_sum){.max = -INFINITY, .target = NAN, .i_max = -1, .i_target = i_target};
 }
 
 void tamis_logit_sum_add(tamis_logit_sum *s, const float *logits, int64_t first, int64_t n_cols) {
@@ -78,7 +82,6 @@ void tamis_logit_pair_add(tamis_logit_pair *s, const float *p, const float *q, i
 }
 
 double tamis_logit_pair_kld(const tamis_logit_pair *s) {
-    double lse_difference =
-        ((double)s->p.max - (double)s->q.max) + (log(s->p.sum) - log(s->q.sum));
+    double lse_difference = ((double)s->p.max - (double)s->q.max) + (log(s->p.sum) - log(s->q.sum));
     return s->cross / s->p.sum - lse_difference;
 }

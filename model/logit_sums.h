@@ -34,7 +34,8 @@ void tamis_logit_pair_add(tamis_logit_pair *s, const float *p, const float *q, i
  * rounding can leave up to about 1e-14 below 0. */
 double tamis_logit_pair_kld(const tamis_logit_pair *s);
 
-/* exp(x) for x <= 0 as used above: relative error below 4e-16; x < -708 counts as -708. NaN stays. */
+/* exp(x) for x <= 0 as used above: relative error below 4e-16; x < -708 counts as -708. NaN stays.
+ */
 double tamis_exp_nonpositive(double x);
 
 #endif

@@ -1,6 +1,7 @@
 /* perplexity.c - see perplexity.h.
  * For each tile of the vocabulary the head's rows are decoded once, then the logits of a block of
- * positions are made and added to the running sums of those positions. Bound: the matrix product. */
+ * positions are made and added to the running sums of those positions. Bound: the matrix product.
+ */
 #include "model/perplexity.h"
 
 #include <math.h>
@@ -26,9 +27,8 @@ static int64_t smaller(int64_t a, int64_t b) {
 }
 
 static tamis_status add_tile(tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, const float *h,
-                             int64_t n_rows, int64_t first, int64_t n_cols, float *w,
-                             float *logits, tamis_logit_sum *sums, tamis_progress *progress,
-                             tamis_error *err) {
+                             int64_t n_rows, int64_t first, int64_t n_cols, float *w, float *logits,
+                             tamis_logit_sum *sums, tamis_progress *progress, tamis_error *err) {
     tamis_status st = tamis_head_decode(head, pool, first, n_cols, w, err);
     if (st) return st;
     for (int64_t row = 0; row < n_rows; row += TAMIS_LOGIT_BLOCK_ROWS) {
@@ -36,7 +36,7 @@ static tamis_status add_tile(tamis_head *head, tamis_gemm *gemm, tamis_pool *poo
         int64_t n = smaller(n_rows - row, TAMIS_LOGIT_BLOCK_ROWS);
         tamis_head_logits(head, gemm, pool, w, first, n_cols, h + row * tamis_head_n_embd(head), n,
                           logits);
-        nll_work work = { .logits = logits, .sums = sums + row, .first = first, .n_cols = n_cols };
+        nll_work work = {.logits = logits, .sums = sums + row, .first = first, .n_cols = n_cols};
         tamis_pool_run(pool, n, add_row, &work);
         tamis_progress_advance(progress, (uint64_t)(n * n_cols));
     }
@@ -57,19 +57,20 @@ tamis_status tamis_nll(tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, con
     if (!logits) goto out;
     sums = tamis_alloc_array((uint64_t)n_rows, sizeof *sums, err);
     if (!sums) goto out;
-    for (int64_t i = 0; i < n_rows; ++i) tamis_logit_sum_init(&sums[i], targets[i]);
+    for (int64_t i = 0; i < n_rows; ++i)
+        tamis_logit_sum_init(&sums[i], targets[i]);
 
     for (int64_t first = 0; first < n_vocab; first += tile) {
-        st = add_tile(head, gemm, pool, h, n_rows, first, smaller(n_vocab - first, tile), w,
-                      logits, sums, progress, err);
+        st = add_tile(head, gemm, pool, h, n_rows, first, smaller(n_vocab - first, tile), w, logits,
+                      sums, progress, err);
         if (st) goto out;
     }
     for (int64_t i = 0; i < n_rows; ++i) {
         nll[i] = tamis_logit_sum_nll(&sums[i]);
         if (argmax) argmax[i] = sums[i].i_max;
         if (!isfinite(nll[i])) {
-            st = tamis_fail(err, TAMIS_BAD_INPUT,
-                            "logits of scored position %lld are not finite", (long long)i);
+            st = tamis_fail(err, TAMIS_BAD_INPUT, "logits of scored position %lld are not finite",
+                            (long long)i);
             goto out;
         }
     }
@@ -87,7 +88,7 @@ tamis_perplexity tamis_perplexity_of(const double *nll, int64_t n) {
         sum += nll[i];
         sum2 += nll[i] * nll[i];
     }
-    tamis_perplexity out = { .n = n, .mean = sum / (double)n };
+    tamis_perplexity out = {.n = n, .mean = sum / (double)n};
     double variance = sum2 / (double)n - out.mean * out.mean;
     if (n > 1 && variance > 0) out.mean_error = sqrt(variance / (double)(n - 1));
     out.ppl = exp(out.mean);

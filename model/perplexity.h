@@ -17,8 +17,8 @@
 enum { TAMIS_LOGIT_TILE_COLS = 2048, TAMIS_LOGIT_BLOCK_ROWS = 256 };
 
 /* nll[i] = -log softmax(logits of h[i])[targets[i]], for n_rows rows of h [n_rows][n_embd], targets
- * in [0, n_vocab). argmax [n_rows] (lowest index among equals) may be NULL. The head is decoded once
- * per call: call it with all rows at once where memory allows. The progress (may be NULL) is
+ * in [0, n_vocab). argmax [n_rows] (lowest index among equals) may be NULL. The head is decoded
+ * once per call: call it with all rows at once where memory allows. The progress (may be NULL) is
  * advanced by n_rows x n_vocab in all. Memory: one tile of the head in f32 + one block of logits +
  * 40 bytes a row. Same bits for any pool. TAMIS_BAD_INPUT: a head row or a logit is not finite. */
 tamis_status tamis_nll(tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, const float *h,
@@ -26,7 +26,7 @@ tamis_status tamis_nll(tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, con
                        tamis_progress *progress, tamis_error *err) TAMIS_MUST_USE;
 
 typedef struct tamis_perplexity {
-    int64_t n;              /* scored tokens */
+    int64_t n;               /* scored tokens */
     double mean, mean_error; /* of the nll, in nats, and its standard error */
     double ppl, ppl_error;   /* exp(mean), ppl * mean_error */
 } tamis_perplexity;

@@ -21,23 +21,30 @@ static tamis_error err;
 static const tamis_kld_base_info INFO = {
     .n_ctx = N_CTX,
     .n_chunks = N_CHUNKS,
-    .parent = { .name = "parent.gguf", .hash = "0123456789abcdef0123456789abcdef",
-                .vocab_hash = "ffffffffffffffff0000000000000000", .n_bytes = 123456789,
-                .bits_per_weight = 4.57 },
-    .text = { .name = "text.txt", .hash = "00000000000000000000000000000001", .n_tokens = 50 },
+    .parent = {.name = "parent.gguf",
+               .hash = "0123456789abcdef0123456789abcdef",
+               .vocab_hash = "ffffffffffffffff0000000000000000",
+               .n_bytes = 123456789,
+               .bits_per_weight = 4.57},
+    .text = {.name = "text.txt", .hash = "00000000000000000000000000000001", .n_tokens = 50},
 };
 
 static int set_up(void **unused) {
     (void)unused;
-    for (int i = 0; i < N_CTX * N_CHUNKS; ++i) tokens[i] = (i * 97) % N_VOCAB;
-    for (int i = 0; i < N_CTX * N_CHUNKS * N_EMBD; ++i) hidden[i] = sinf((float)i) * 3.7f;
-    for (int i = 0; i < N_VOCAB * N_EMBD; ++i) weights[i] = cosf((float)i);
-    for (int i = 0; i < N_VOCAB; ++i) bias[i] = 0.01f * (float)i;
-    assert_int_equal(tamis_kld_plan_init(&plan, tokens, N_CTX, N_CHUNKS, TAMIS_KLD_SCORE_LLAMA,
-                                         &err), TAMIS_OK);
+    for (int i = 0; i < N_CTX * N_CHUNKS; ++i)
+        tokens[i] = (i * 97) % N_VOCAB;
+    for (int i = 0; i < N_CTX * N_CHUNKS * N_EMBD; ++i)
+        hidden[i] = sinf((float)i) * 3.7f;
+    for (int i = 0; i < N_VOCAB * N_EMBD; ++i)
+        weights[i] = cosf((float)i);
+    for (int i = 0; i < N_VOCAB; ++i)
+        bias[i] = 0.01f * (float)i;
+    assert_int_equal(
+        tamis_kld_plan_init(&plan, tokens, N_CTX, N_CHUNKS, TAMIS_KLD_SCORE_LLAMA, &err), TAMIS_OK);
     assert_int_equal(tamis_head_from_bytes(TAMIS_TYPE_F32, N_EMBD, N_VOCAB,
                                            (const uint8_t *)weights, bias, 0.7f, 30.0f, &head,
-                                           &err), TAMIS_OK);
+                                           &err),
+                     TAMIS_OK);
     return 0;
 }
 
@@ -57,7 +64,8 @@ static const char *write_base(const char *name) {
 static void what_is_written_is_read(void **unused) {
     (void)unused;
     tamis_kld_base base;
-    if (tamis_kld_base_read(write_base("good.base"), NULL, &base, &err)) fail_msg("%s", err.message);
+    if (tamis_kld_base_read(write_base("good.base"), NULL, &base, &err))
+        fail_msg("%s", err.message);
     assert_memory_equal(base.tokens, tokens, sizeof tokens);
     assert_int_equal(base.plan.n_rows, N_CHUNKS * (N_CTX - 1 - N_CTX / 2));
     assert_memory_equal(base.hidden.data, hidden, (size_t)base.plan.n_rows * N_EMBD * 4);
@@ -107,7 +115,8 @@ static void every_cut_is_noticed(void **unused) {
     (void)unused;
     size_t n;
     char *bytes = slurp(write_base("cut.base"), &n);
-    for (size_t i = 0; i < n; i += i < 100 ? 1 : 211) expect_refused(bytes, i, "cut", i);
+    for (size_t i = 0; i < n; i += i < 100 ? 1 : 211)
+        expect_refused(bytes, i, "cut", i);
     expect_refused(bytes, n - 1, "cut", n - 1);
     char *longer = calloc(1, n + 1);
     assert_non_null(longer);
@@ -118,7 +127,8 @@ static void every_cut_is_noticed(void **unused) {
 }
 
 static void put_u64(char *bytes, uint64_t value) {
-    for (int i = 0; i < 8; ++i) bytes[i] = (char)(value >> (8 * i));
+    for (int i = 0; i < 8; ++i)
+        bytes[i] = (char)(value >> (8 * i));
 }
 
 /* Replace `from` by `to` (of the same length) in the header and make its checksum right again. */

@@ -20,11 +20,13 @@ static const char *write_ids(const void *ids, size_t n_bytes) {
     return path;
 }
 
-static const int32_t IDS[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+static const int32_t IDS[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
 
 static tamis_chunks cut(int64_t n_ctx, int64_t first_chunk, int64_t max_chunks) {
-    const tamis_chunks_options options = { .path = write_ids(IDS, sizeof IDS), .n_ctx = n_ctx,
-                                           .first_chunk = first_chunk, .max_chunks = max_chunks };
+    const tamis_chunks_options options = {.path = write_ids(IDS, sizeof IDS),
+                                          .n_ctx = n_ctx,
+                                          .first_chunk = first_chunk,
+                                          .max_chunks = max_chunks};
     tamis_chunks chunks;
     if (tamis_chunks_from_ids(11, &options, &chunks, &err)) fail_msg("%s", err.message);
     return chunks;
@@ -36,8 +38,8 @@ static void ids_are_cut_into_whole_chunks(void **unused) {
         int64_t n_ctx, first_chunk, max_chunks, n_chunks;
         int32_t first_id;
     } cases[] = {
-        { 0, 0, 0, 1, 0 },  { 11, 0, 0, 1, 0 }, { 4, 0, 0, 2, 0 }, { 5, 1, 0, 1, 5 },
-        { 3, 0, 2, 2, 0 },  { 3, 1, 1, 1, 3 },  { 1, 10, 0, 1, 10 },
+        {0, 0, 0, 1, 0}, {11, 0, 0, 1, 0}, {4, 0, 0, 2, 0},   {5, 1, 0, 1, 5},
+        {3, 0, 2, 2, 0}, {3, 1, 1, 1, 3},  {1, 10, 0, 1, 10},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         tamis_chunks c = cut(cases[i].n_ctx, cases[i].first_chunk, cases[i].max_chunks);
@@ -62,8 +64,8 @@ static void the_hash_is_of_all_ids(void **unused) {
 
 static void expect_refused(const void *ids, size_t n_bytes, int64_t n_ctx, int64_t first_chunk,
                            const char *part) {
-    const tamis_chunks_options options = { .path = write_ids(ids, n_bytes), .n_ctx = n_ctx,
-                                           .first_chunk = first_chunk };
+    const tamis_chunks_options options = {
+        .path = write_ids(ids, n_bytes), .n_ctx = n_ctx, .first_chunk = first_chunk};
     tamis_chunks chunks;
     assert_int_equal(tamis_chunks_from_ids(11, &options, &chunks, &err), TAMIS_BAD_INPUT);
     if (!strstr(err.message, part)) fail_msg("no '%s' in: %s", part, err.message);
@@ -71,7 +73,7 @@ static void expect_refused(const void *ids, size_t n_bytes, int64_t n_ctx, int64
 
 static void ids_that_cannot_be_used_are_refused(void **unused) {
     (void)unused;
-    const int32_t high[] = { 1, 11 }, negative[] = { -1 };
+    const int32_t high[] = {1, 11}, negative[] = {-1};
     expect_refused(IDS, 0, 0, 0, "empty");
     expect_refused(IDS, 7, 0, 0, "byte 4");
     expect_refused(high, sizeof high, 0, 0, "id 11 at position 1");
@@ -82,7 +84,7 @@ static void ids_that_cannot_be_used_are_refused(void **unused) {
 
 static void perplexity_has_the_peers_uncertainty(void **unused) {
     (void)unused;
-    const double nll[] = { 1, 2, 3, 6 };
+    const double nll[] = {1, 2, 3, 6};
     const tamis_perplexity p = tamis_perplexity_of(nll, 4);
     assert_true(fabs(p.mean - 3) < 1e-12);
     assert_true(fabs(p.mean_error - sqrt((12.5 - 9) / 3)) < 1e-12);
@@ -99,14 +101,18 @@ static void nll_agrees_with_plain_softmax(void **unused) {
     static float w[N_VOCAB * N_EMBD], h[N_ROWS * N_EMBD];
     static int32_t targets[N_ROWS], argmax[N_ROWS];
     static double nll[N_ROWS];
-    for (int i = 0; i < N_VOCAB * N_EMBD; ++i) w[i] = sinf(1.7f * (float)i);
-    for (int i = 0; i < N_ROWS * N_EMBD; ++i) h[i] = 3 * cosf(0.3f * (float)i);
-    for (int i = 0; i < N_ROWS; ++i) targets[i] = (i * 613) % N_VOCAB;
+    for (int i = 0; i < N_VOCAB * N_EMBD; ++i)
+        w[i] = sinf(1.7f * (float)i);
+    for (int i = 0; i < N_ROWS * N_EMBD; ++i)
+        h[i] = 3 * cosf(0.3f * (float)i);
+    for (int i = 0; i < N_ROWS; ++i)
+        targets[i] = (i * 613) % N_VOCAB;
     tamis_head *head;
     tamis_gemm *gemm;
     tamis_pool *pool;
-    assert_int_equal(tamis_head_from_bytes(0, N_EMBD, N_VOCAB, (const uint8_t *)w, NULL, 1, 0,
-                                           &head, &err), TAMIS_OK);
+    assert_int_equal(
+        tamis_head_from_bytes(0, N_EMBD, N_VOCAB, (const uint8_t *)w, NULL, 1, 0, &head, &err),
+        TAMIS_OK);
     assert_int_equal(tamis_gemm_new(NULL, &gemm, &err), TAMIS_OK);
     assert_int_equal(tamis_pool_new(2, &pool, &err), TAMIS_OK);
     if (tamis_nll(head, gemm, pool, h, N_ROWS, targets, nll, argmax, NULL, &err))

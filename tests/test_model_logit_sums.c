@@ -1,4 +1,5 @@
-/* Sums over logits that arrive in tiles: against plain f64 sums over the whole row, for any tiling. */
+/* Sums over logits that arrive in tiles: against plain f64 sums over the whole row, for any tiling.
+ */
 #include "support.h"
 
 #include <math.h>
@@ -18,8 +19,10 @@ static float next_float(void) {
 
 static double plain_lse(const float *x) {
     double max = -INFINITY, sum = 0;
-    for (int i = 0; i < N; ++i) max = fmax(max, (double)x[i]);
-    for (int i = 0; i < N; ++i) sum += exp((double)x[i] - max);
+    for (int i = 0; i < N; ++i)
+        max = fmax(max, (double)x[i]);
+    for (int i = 0; i < N; ++i)
+        sum += exp((double)x[i] - max);
     return max + log(sum);
 }
 
@@ -55,7 +58,7 @@ static void pairs_agree_with_plain_sums(void **unused) {
         double lp = (double)p[i] - lse_p, lq = (double)q[i] - lse_q;
         kld += exp(lp) * (lp - lq);
     }
-    const int tiles[] = { N, 2048, 256, 7, 1 };
+    const int tiles[] = {N, 2048, 256, 7, 1};
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; ++i) {
         tamis_logit_pair s;
         feed(&s, p, q, tiles[i]);
@@ -76,7 +79,8 @@ static void pairs_agree_with_plain_sums(void **unused) {
 static void equal_rows_give_exactly_zero(void **unused) {
     (void)unused;
     static float p[N];
-    for (int i = 0; i < N; ++i) p[i] = 1000.0f * next_float() - 900.0f; /* far below -708 too */
+    for (int i = 0; i < N; ++i)
+        p[i] = 1000.0f * next_float() - 900.0f; /* far below -708 too */
     for (int tile = 1; tile < N; tile = tile * 3 + 1) {
         tamis_logit_pair s;
         feed(&s, p, p, tile);
@@ -98,10 +102,11 @@ static void a_common_offset_changes_nothing(void **unused) {
 
 static void a_logit_that_is_not_finite_shows(void **unused) {
     (void)unused;
-    const float bad[] = { NAN, INFINITY, -INFINITY };
+    const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int k = 0; k < 3; ++k) {
         static float p[N], q[N];
-        for (int i = 0; i < N; ++i) p[i] = q[i] = next_float();
+        for (int i = 0; i < N; ++i)
+            p[i] = q[i] = next_float();
         q[1234] = bad[k];
         tamis_logit_pair s;
         feed(&s, p, q, 1000);
@@ -116,8 +121,8 @@ static void every_cpu_level_gives_the_same_bits(void **unused) {
         p[i] = 60.0f * next_float() - 30.0f;
         q[i] = p[i] + 2.0f * next_float();
     }
-    static const char *const levels[] = { "plain", "avx2", "avx512" };
-    tamis_logit_pair plain = { 0 };
+    static const char *const levels[] = {"plain", "avx2", "avx512"};
+    tamis_logit_pair plain = {0};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; ++i) {
         setenv("TAMIS_CPU", levels[i], 1);
         tamis_formats_init();

@@ -2,5 +2,8 @@
 #include "model/logit_kernels.h"
 
 const tamis_logit_kernels tamis_logit_kernels_avx512 = {
-    .cpu = "avx512", .largest = logit_largest, .sum = logit_sum, .pair = logit_pair,
+    .cpu = "avx512",
+    .largest = logit_largest,
+    .sum = logit_sum,
+    .pair = logit_pair,
 };
