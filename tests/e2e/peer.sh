@@ -40,8 +40,10 @@ q = json.load(open(sys.argv[1]))["quants"][0]
 print(q["ppl"]["value"], q["kld"]["mean"]["value"], q["kld"]["max"]["value"])
 P
 )"
-        $peer -m "$q" -f "$text" >"$work/peer.txt" 2>&1 || fail "llama-perplexity does not run $type"
-        peer_ppl=$(sed -n 's/^Final estimate: PPL = \([0-9.]*\).*/\1/p' "$work/peer.txt")
+        # The peer's plain perplexity mode may lose its last line; its divergence mode does not.
+        $peer -m "$q" -f "$text" --kl-divergence-base "$work/base" --kl-divergence \
+            >"$work/peer.txt" 2>&1 || fail "llama-perplexity does not run $type"
+        peer_ppl=$(field 'Mean PPL(Q)')
         $peer -m "$work/q-F32.gguf" -f "$text" --kl-divergence-base "$work/base" --kl-divergence \
             >"$work/peer.txt" 2>&1 || fail "llama-perplexity --kl-divergence on $type"
         f32_ppl=$(field 'Mean PPL(Q)')
