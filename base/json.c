@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/json_internal.h"
 #include "base/parse.h"
+#include "base/terminal.h"
 #include "base/utf8.h"
 
 static int compare_keys(const void *a, const void *b) {
@@ -172,8 +173,8 @@ static void put_value(struct text *t, const cJSON *value, int depth) {
 }
 
 static tamis_status write_stdout(const char *data, size_t n_bytes, tamis_error *err) {
-    if (fwrite(data, 1, n_bytes, stdout) == n_bytes && fflush(stdout) == 0) return TAMIS_OK;
-    return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot write to standard output");
+    (void)fwrite(data, 1, n_bytes, stdout); /* a short count leaves its mark on the stream */
+    return tamis_flush_results(err);
 }
 
 tamis_status tamis_json_write(const cJSON *value, const char *path, tamis_error *err) {

@@ -78,7 +78,7 @@ typedef struct tamis_common {
 #define TAMIS_COMMON_OPTIONS(c)                                                                    \
     { 0,  NULL,      TAMIS_OPTION_GROUP, NULL, NULL, "Every tool", 0, 0 },                          \
     { 't', "threads", TAMIS_OPTION_INT,  &(c)->n_threads, "N", "threads to use (default: all cores)", 0, 1024 }, \
-    { 0,  "mem",     TAMIS_OPTION_SIZE, &(c)->mem_bytes, "SIZE", "memory budget, e.g. 12G; spills to disk above it", 0, 0 }, \
+    { 0,  "mem",     TAMIS_OPTION_SIZE, &(c)->mem_bytes, "SIZE", "memory to stay within, e.g. 12G (default: no limit)", 0, 0 }, \
     { 0,  "json",    TAMIS_OPTION_TEXT, &(c)->json_path, "FILE", "write the results as JSON (- for standard output)", 0, 0 }, \
     { 'q', "quiet",  TAMIS_OPTION_FLAG, &(c)->quiet, NULL, "no messages but warnings and errors", 0, 0 }, \
     { 'h', "help",   TAMIS_OPTION_FLAG, &(c)->help, NULL, "print this help", 0, 0 },                \

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/parse.h"
+#include "base/terminal.h"
 #include "base/threads.h"
 #include "gguf/gguf.h"
 #include "gguf/show.h"
@@ -159,7 +160,7 @@ static tamis_status run_check(const arguments *args, const tamis_texts *files,
 /* --- sub-commands --- */
 
 typedef struct sub_command {
-    const char *name, *summary;
+    const char *name, *summary, *description;
     tamis_status (*run)(const arguments *args, const tamis_texts *files, const tamis_log *log,
                         tamis_error *err);
     const tamis_example *examples;
@@ -176,9 +177,15 @@ static const tamis_example check_examples[] = {
     { "gguf check --quick *.gguf", "the headers only" },
 };
 static const sub_command sub_commands[] = {
-    { "show", "print what a model file holds", run_show, show_examples, N_OF(show_examples) },
-    { "check", "check structure and values of model files", run_check, check_examples,
-      N_OF(check_examples) },
+    { "show", "print what a model file holds",
+      "FILE may be any part of a split model: the whole set is opened. A file that breaks the "
+      "container's rules is refused with the reason.",
+      run_show, show_examples, N_OF(show_examples) },
+    { "check", "check structure and values of model files",
+      "FILE may be any part of a split model: the whole set is opened. Values and block scales "
+      "that are not finite are named; every file is looked at, and the gravest outcome is the "
+      "exit code.",
+      run_check, check_examples, N_OF(check_examples) },
 };
 
 /* clang-format off */
@@ -209,10 +216,8 @@ static tamis_status run_sub_command(const sub_command *sub, int argc, char **arg
     tamis_command command = {
         .name = name,
         .summary = sub->summary,
-        .usage = "[OPTIONS] FILE...",
-        .description = "FILE may be any part of a split model: the whole set is opened. Exit code 0: "
-                       "sound; 1: values that are not finite (check); 2: bad usage; 3: missing, "
-                       "unreadable or malformed.",
+        .usage = "[options] FILE...",
+        .description = sub->description,
         .options = is_show ? show_options : check_options,
         .n_options = is_show ? N_OF(show_options) : N_OF(check_options),
         .examples = sub->examples,
@@ -230,11 +235,8 @@ static tamis_status run_sub_command(const sub_command *sub, int argc, char **arg
         tamis_log log = tamis_log_to_stream(stderr, args.common.quiet);
         st = sub->run(&args, &files, &log, &err);
     }
+    if (!st) st = tamis_flush_results(&err);
     if (st) (void)tamis_report(name, &err);
-    if (fflush(stdout) && !st) {
-        st = tamis_fail(&err, TAMIS_NO_RESOURCE, "standard output cannot be written");
-        (void)tamis_report(name, &err);
-    }
 out:
     tamis_texts_release(&files);
     return st;
@@ -254,7 +256,7 @@ static tamis_status run_bare(int argc, char **argv) {
     size_t n = 0;
     for (size_t i = 0; i < N_OF(sub_commands); i++) {
         names[i] = sub_commands[i].name;
-        n += (size_t)snprintf(usage + n, sizeof usage - n, "%s%s [OPTIONS] FILE...",
+        n += (size_t)snprintf(usage + n, sizeof usage - n, "%s%s [options] FILE...",
                               i ? "\n" : "", names[i]);
     }
     tamis_command command = {

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "base/parse.h"
+#include "base/terminal.h"
 #include "imatrix/imatrix.h"
 
 struct arguments {
@@ -17,7 +18,7 @@ struct arguments {
 };
 
 /* One line of running perplexities per this many chunks. */
-enum { CHUNKS_PER_LINE = 16, RARE_TOKENS = 32, RARE_SHOWN = 10 };
+enum { CHUNKS_PER_LINE = 6, RARE_TOKENS = 32, RARE_SHOWN = 10 };
 
 static double now_s(void) {
     struct timespec t;
@@ -57,7 +58,7 @@ static void print_statistics(const tamis_imatrix *matrix) {
         n_experts += entry->n_counts;
         for (uint64_t e = 0; e < entry->n_counts; e++) n_unseen += entry->counts[e] == 0;
     }
-    printf("%llu weights, %llu columns", (unsigned long long)matrix->n_entries,
+    printf("%llu weight matrices, %llu input columns", (unsigned long long)matrix->n_entries,
            (unsigned long long)n_columns);
     if (n_expert_tensors) {
         printf("; %llu of them hold experts, %llu of %llu expert slices saw no token",
@@ -157,6 +158,8 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     if (!json_on_stdout) {
         print_perplexity(&result);
         print_statistics(&matrix);
+        st = tamis_flush_results(err);
+        if (st) goto out;
     }
     char time_text[32], memory_text[32];
     tamis_info(log, "wrote '%s' in %s, peak memory %s", args->output,

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/progress.h"
+#include "base/terminal.h"
 #include "base/threads.h"
 #include "formats/formats.h"
 #include "kld/job.h"
@@ -61,7 +62,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Every tool", 0, 0 },
         { 't', "threads",        TAMIS_OPTION_INT,   &c->n_threads, "N", "threads to use (default: all cores)", 0, 1024 },
-        { 0,   "mem",            TAMIS_OPTION_SIZE,  &c->mem_bytes, "SIZE", "memory budget, e.g. 12G; spills to disk above it", 0, 0 },
+        { 0,   "mem",            TAMIS_OPTION_SIZE,  &c->mem_bytes, "SIZE", "memory to stay within, e.g. 12G (default: no limit)", 0, 0 },
         { 0,   "json",           TAMIS_OPTION_TEXT,  &c->json_path, "FILE", "write the results as JSON (- for standard output)", 0, 0 },
         { 0,   "quiet",          TAMIS_OPTION_FLAG,  &c->quiet, NULL, "no messages but warnings and errors", 0, 0 },
         { 'h', "help",           TAMIS_OPTION_FLAG,  &c->help, NULL, "print this help", 0, 0 },
@@ -106,8 +107,7 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     if (!json_to_stdout) tamis_kld_report_text(&result, a->summary, stdout);
     if (json_path) st = tamis_kld_report_json(&result, json_path, err);
     tamis_kld_result_release(&result);
-    if (!st && (fflush(stdout) || ferror(stdout)))
-        st = tamis_fail(err, TAMIS_NO_RESOURCE, "cannot write to standard output");
+    if (!st) st = tamis_flush_results(err);
     return st;
 }
 

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "base/parse.h"
+#include "base/terminal.h"
 #include "base/threads.h"
 #include "quantize/quantize.h"
 
@@ -236,12 +237,33 @@ static tamis_status work(const arguments *a, tamis_error *err) {
         if (st) goto out;
         print_result(a, &log, plan, now_seconds() - start);
     }
-    st = write_json(a, plan, now_seconds() - start, err);
+    if (plan_is_result) st = tamis_flush_results(err);
+    if (st == TAMIS_OK) st = write_json(a, plan, now_seconds() - start, err);
 out:
     tamis_progress_free(progress);
     tamis_quantize_plan_free(plan);
     tamis_gguf_close(source);
     return st;
+}
+
+/* Bits per weight of what a file type gives most tensors; above all others for COPY. */
+static double base_bits(const tamis_file_type *row) {
+    const tamis_type *type = tamis_type_by_id(row->base_type_id);
+    return type ? 8.0 * (double)type->block_bytes / (double)type->block_elems : 99;
+}
+
+/* Rows with a remark, smallest types first; equals stay in the order of the table. */
+static int sort_offered(const tamis_file_type *sorted[64]) {
+    int n_rows, n = 0;
+    const tamis_file_type *rows = tamis_file_type_table(&n_rows);
+    for (int i = 0; i < n_rows && n < 64; i++) {
+        if (!rows[i].help) continue;
+        int at = n++;
+        for (; at > 0 && base_bits(sorted[at - 1]) > base_bits(&rows[i]); at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = &rows[i];
+    }
+    return n;
 }
 
 /* The offered types, for the end of --help. */
@@ -250,18 +272,21 @@ static char *describe_types(void) {
     size_t n_bytes = 0;
     FILE *f = open_memstream(&text, &n_bytes);
     if (!f) return NULL;
-    int n_rows;
-    const tamis_file_type *rows = tamis_file_type_table(&n_rows);
-    fprintf(f, "TYPE is a name, or the number that stands in general.file_type. Sizes are those of "
-               "most tensors; a mix gives more bits to those that need them.\n\n");
+    const tamis_file_type *rows[64];
+    int n_rows = sort_offered(rows);
+    fprintf(f, "Without an output the result is ggml-model-TYPE.gguf beside the input. TYPE is a name or "
+               "a number, case does not matter; bits are bits per weight of most tensors, and a mix "
+               "gives more to those that need them:\n\n"
+               "  TYPE    number    bits  remark\n");
     for (int i = 0; i < n_rows; i++)
-        if (rows[i].help && rows[i].id < 0)
-            fprintf(f, "%s: %s.", rows[i].name, rows[i].help);
-        else if (rows[i].help)
-            fprintf(f, "%s (%d): %s. ", rows[i].name, rows[i].id, rows[i].help);
-    fprintf(f, "\n\nWithout an output the result is ggml-model-TYPE.gguf beside the input.");
-    fclose(f);
-    return text;
+        if (rows[i]->id >= 0)
+            fprintf(f, "  %-8s %5d  %6.3f  %s\n", rows[i]->name, rows[i]->id, base_bits(rows[i]),
+                    rows[i]->help);
+        else
+            fprintf(f, "  %-8s %5s  %6s  %s\n", rows[i]->name, "-", "-", rows[i]->help);
+    if (fclose(f) == 0) return text;
+    free(text);
+    return NULL;
 }
 
 int main(int argc, char **argv) {
