@@ -1,13 +1,27 @@
-# install: the tools, the library with its headers, man pages made by the tools themselves, and a
-# pkg-config file.
+# install: the tools with the man pages that they print themselves, the library, the headers that
+# its users need, and a pkg-config file that works wherever the tree is moved.
 get_property(tools GLOBAL PROPERTY TAMIS_TOOLS)
-if(tools)
-  install(TARGETS ${tools} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+get_property(man_pages GLOBAL PROPERTY TAMIS_MAN_PAGES)
+install(TARGETS ${tools} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(TARGETS tamis ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(room base formats gguf model imatrix quantize kld)
-  install(DIRECTORY ${room}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tamis/${room}
-    FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "x86" EXCLUDE)
+
+# What a program is meant to include, and what these include themselves; tests/e2e/install.sh
+# compiles each of them alone. All other headers are the library's own.
+set(public_headers
+  base/error.h base/json.h base/log.h base/memory.h base/progress.h base/threads.h
+  formats/formats.h
+  gguf/gguf.h gguf/show.h
+  model/chunks.h model/gemm.h model/head.h model/model.h model/pass.h model/perplexity.h
+  model/tokenizer.h
+  imatrix/imatrix.h imatrix/imatrix_file.h
+  quantize/quantize.h
+  kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/report.h kld/stats.h kld/store.h)
+foreach(header IN LISTS public_headers)
+  get_filename_component(room "${header}" DIRECTORY)
+  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tamis/${room})
 endforeach()
+
+file(RELATIVE_PATH TAMIS_PC_TO_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(cmake/tamis.pc.in tamis.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/tamis.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -35,13 +35,25 @@ function(tamis_library)
   target_link_libraries(tamis PUBLIC $<BUILD_INTERFACE:tamis_options>)
 endfunction()
 
-# tamis_tool(NAME): the tool whose main.c lies in the room of that name.
+# tamis_tool(NAME [SUB_COMMAND...]): the tool whose main.c lies in the room of that name, and its
+# man pages, NAME.1 and one NAME-SUB_COMMAND.1 each.
 function(tamis_tool name)
-  if(EXISTS "${CMAKE_SOURCE_DIR}/${name}/main.c")
-    add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c")
-    set_target_properties(tool_${name} PROPERTIES
-      OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
-    target_link_libraries(tool_${name} PRIVATE tamis)
-    set_property(GLOBAL APPEND PROPERTY TAMIS_TOOLS tool_${name})
-  endif()
+  add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c")
+  set_target_properties(tool_${name} PROPERTIES
+    OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+  target_link_libraries(tool_${name} PRIVATE tamis)
+  set_property(GLOBAL APPEND PROPERTY TAMIS_TOOLS tool_${name})
+
+  file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/man")
+  set(pages "${CMAKE_BINARY_DIR}/man/${name}.1")
+  set(commands COMMAND tool_${name} --man > "${CMAKE_BINARY_DIR}/man/${name}.1")
+  foreach(sub IN LISTS ARGN)
+    set(page "${CMAKE_BINARY_DIR}/man/${name}-${sub}.1")
+    list(APPEND pages "${page}")
+    list(APPEND commands COMMAND tool_${name} ${sub} --man > "${page}")
+  endforeach()
+  add_custom_command(OUTPUT ${pages} ${commands} DEPENDS tool_${name} VERBATIM
+    COMMENT "Printing the man pages of ${name}")
+  add_custom_target(man_${name} ALL DEPENDS ${pages})
+  set_property(GLOBAL APPEND PROPERTY TAMIS_MAN_PAGES ${pages})
 endfunction()
