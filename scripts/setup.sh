@@ -22,25 +22,51 @@ if [ ${#missing[@]} -eq 0 ]; then
     echo "setup: all ${#packages[@]} packages are installed"
     exit 0
 fi
-
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || {
-        echo "setup: needs root to install: ${missing[*]}" >&2
-        echo "setup: run it as root, or install sudo" >&2
-        exit 4
-    }
-    as_root=(sudo)
-fi
 command -v apt-get >/dev/null || {
     echo "setup: no apt-get here; install the counterparts of: ${missing[*]}" >&2
     exit 4
 }
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "setup: these packages are missing: ${missing[*]}" >&2
+        echo "setup: run scripts/setup.sh once as root, or install sudo" >&2
+        exit 4
+    }
+    as_root=(sudo)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Draws apt's status lines as one changing line, on a terminal only.
+show_progress() {
+    local line what
+    while IFS= read -r line; do
+        case $line in
+        dlstatus:*) what='fetching packages' ;;
+        pmstatus:*) what='installing packages' ;;
+        *) continue ;;
+        esac
+        [[ -t 2 && ${TERM:-dumb} != dumb && $line =~ :([0-9]+)\.[0-9]+: ]] || continue
+        printf '\r\033[K  %s %3d%%' "$what" "${BASH_REMATCH[1]}" >&2
+    done
+    [[ -t 2 && ${TERM:-dumb} != dumb ]] && printf '\r\033[K' >&2
+    return 0
+}
+
+# The lock may be held by the system's own updates: wait for it rather than fail.
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -qq \
+        -o DPkg::Lock::Timeout=300 -o APT::Status-Fd=1 "$@" 2>&1 | tee -a "$log" |
+        show_progress || {
+        grep -Ev '^(dl|pm)status:' "$log" >&2
+        echo "setup: apt-get $1 failed" >&2
+        exit 4
+    }
+}
 
 echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-# The lock may be held by the system's own updates: wait for it rather than fail.
-"${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 -qq update
-"${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends \
-    "${missing[@]}" >/dev/null
-echo "setup: done"
+apt update
+apt install --no-install-recommends "${missing[@]}"
+echo "setup: done in $SECONDS s"
