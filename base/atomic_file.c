@@ -18,6 +18,7 @@
 
 #include "base/atomic_file_internal.h"
 #include "base/checked.h"
+#include "base/input_file.h"
 #include "base/interrupt.h"
 #include "base/parse.h"
 
@@ -335,6 +336,20 @@ tamis_status tamis_write_file(const char *path, const void *data, size_t n_bytes
     return tamis_output_commit(out, err);
 }
 
+tamis_status tamis_output_check(const char *path, const char *const *others, size_t n_others,
+                                tamis_error *err) {
+    for (size_t i = 0; i < n_others; i++) {
+        if (tamis_is_same_file(path, others[i]))
+            return tamis_fail(err, TAMIS_BAD_USAGE,
+                              "'%s' is already a file of this run; give the output another name",
+                              path);
+    }
+    tamis_output *probe = NULL;
+    tamis_status st = tamis_output_open(path, &probe, err);
+    tamis_output_discard(probe);
+    return st;
+}
+
 tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out, tamis_error *err) {
     struct statvfs v;
     if (statvfs(path, &v) != 0) {
@@ -344,7 +359,7 @@ tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out, tamis_error 
         free(directory);
         errno = cause;
         if (rc != 0)
-            return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "'%s': cannot ask for free space",
+            return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot write '%s': its directory",
                                     path);
     }
     uint64_t r = 0;

@@ -40,6 +40,13 @@ tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST
 /* Unlink the temporary and free; NULL is accepted. */
 void tamis_output_discard(tamis_output *out);
 
+/* Before the work whose result goes to `path`: TAMIS_BAD_USAGE when it is one of the n_others
+ * `others`, inputs and outputs of the same run (NULL entries are skipped; links count as what they
+ * name), TAMIS_NO_RESOURCE when it
+ * cannot be written there. Nothing is left behind. */
+tamis_status tamis_output_check(const char *path, const char *const *others, size_t n_others,
+                                tamis_error *err) TAMIS_MUST_USE;
+
 /* Whole small file in one call. */
 tamis_status tamis_write_file(const char *path, const void *data, size_t n_bytes,
                               tamis_error *err) TAMIS_MUST_USE;

@@ -38,6 +38,11 @@ tamis_status tamis_fail_prefix(tamis_error *err, const char *format, ...) TAMIS_
 tamis_status tamis_fail_errno(tamis_error *err, tamis_status code, const char *format, ...)
     TAMIS_PRINTF(3, 4);
 
+/* A message as it may reach a terminal, into `out` (capacity `cap`, always NUL-terminated): control
+ * and direction characters, line breaks and invalid UTF-8 become \xNN. tamis_fail() and the log do
+ * this to all they say, so that a name out of a file cannot break its line. Returns out. */
+char *tamis_printable(const char *text, char *out, size_t cap);
+
 /* Write `n_bytes` bytes of untrusted text into `out` (capacity `cap`, always
  * NUL-terminated) with control characters, quotes, backslashes and invalid UTF-8
  * escaped as \n, \t, \", \\ or \xNN; cut with "..." when it does not fit. Returns out. */

@@ -170,6 +170,13 @@ bool tamis_input_is_same_file(const tamis_input *in, const char *path) {
     return stat(path, &st) == 0 && st.st_dev == in->device && st.st_ino == in->inode;
 }
 
+bool tamis_is_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    if (!a || !b) return false;
+    if (strcmp(a, b) == 0) return true;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static tamis_status fail_short(const tamis_input *in, uint64_t end, uint64_t offset, uint64_t n,
                                tamis_error *err) {
     return tamis_fail(err, TAMIS_BAD_INPUT,

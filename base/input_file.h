@@ -24,6 +24,10 @@ uint64_t tamis_input_size(const tamis_input *in);     /* at opening */
 /* True when both name the same file (device and inode). */
 bool tamis_input_is_same_file(const tamis_input *in, const char *path);
 
+/* True when both paths name one file, or are spelled the same when there is none yet; false when
+ * either is NULL. */
+bool tamis_is_same_file(const char *a, const char *b);
+
 /* Copy n_bytes at `offset` to dst. Past the end or a short read: TAMIS_BAD_INPUT naming path and
  * offset. */
 tamis_status tamis_input_read(const tamis_input *in, uint64_t offset, size_t n_bytes, void *dst,

@@ -12,9 +12,9 @@ enum { LINE_MAX_BYTES = 2048 };
 
 static void send_line(const tamis_log *log, tamis_log_level level, const char *format,
                       va_list args) {
-    char text[LINE_MAX_BYTES];
+    char text[LINE_MAX_BYTES], shown[LINE_MAX_BYTES];
     if (vsnprintf(text, sizeof text, format, args) < 0) return;
-    log->line(log->ctx, level, text);
+    log->line(log->ctx, level, tamis_printable(text, shown, sizeof shown));
 }
 
 void tamis_info(const tamis_log *log, const char *format, ...) {

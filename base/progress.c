@@ -23,7 +23,7 @@ struct tamis_progress {
     bool is_running;
 };
 
-static double now_seconds(void) {
+double tamis_now_s(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
@@ -121,7 +121,7 @@ void tamis_progress_begin(tamis_progress *p, const char *label, uint64_t total, 
     p->note[0] = 0;
     p->total = total;
     p->n_done = 0;
-    p->started = now_seconds();
+    p->started = tamis_now_s();
     p->is_running = true;
     draw(p, p->started);
 }
@@ -129,14 +129,14 @@ void tamis_progress_begin(tamis_progress *p, const char *label, uint64_t total, 
 void tamis_progress_advance(tamis_progress *p, uint64_t n_more) {
     if (!p || !p->is_running) return;
     p->n_done = n_more > p->total - p->n_done ? p->total : p->n_done + n_more;
-    double now = now_seconds();
+    double now = tamis_now_s();
     if (now - p->drawn >= redraw_seconds || p->n_done == p->total) draw(p, now);
 }
 
 void tamis_progress_note(tamis_progress *p, const char *text) {
     if (!p || !p->is_running) return;
     copy_line(p->note, sizeof p->note, text);
-    double now = now_seconds();
+    double now = tamis_now_s();
     if (now - p->drawn >= redraw_seconds) draw(p, now);
 }
 

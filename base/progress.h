@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Seconds of a clock that only runs forward; for durations. */
+double tamis_now_s(void);
+
 typedef struct tamis_progress tamis_progress;
 
 /* New bar that draws on `stream` when that is a terminal and is_quiet is false. Never NULL-

@@ -111,7 +111,8 @@ bool tamis_gguf_kv_next_string(const tamis_gguf *g, const tamis_gguf_kv *kv, uin
                                tamis_bytes *out);
 
 /* Typed getters by key. Absent: *out = fallback and TAMIS_OK. Any integer width is accepted when the
- * value lies in [lo, hi]; the wrong type or range is TAMIS_BAD_INPUT naming the key. */
+ * value lies in [lo, hi]; the wrong type or range is TAMIS_BAD_INPUT naming the key; the caller
+ * puts the file before it. */
 tamis_status tamis_gguf_get_int(const tamis_gguf *g, const char *key, int64_t lo, int64_t hi,
                                 int64_t fallback, int64_t *out, tamis_error *err) TAMIS_MUST_USE;
 tamis_status tamis_gguf_get_double(const tamis_gguf *g, const char *key, double fallback,

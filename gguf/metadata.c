@@ -215,10 +215,10 @@ bool tamis_gguf_kv_next_string(const tamis_gguf *g, const tamis_gguf_kv *kv, uin
     return gguf_file_next_string(&g->files[0], kv, cursor, out);
 }
 
-static tamis_status wrong_kind(const tamis_gguf *g, const char *key, const char *wanted,
-                               const tamis_gguf_kv *kv, tamis_error *err) {
-    return tamis_fail(err, TAMIS_BAD_INPUT, "%s: key '%s' must be %s, it is %s",
-                      tamis_gguf_path(g), key, wanted, tamis_gguf_kind_name(kv->kind));
+static tamis_status wrong_kind(const char *key, const char *wanted, const tamis_gguf_kv *kv,
+                               tamis_error *err) {
+    return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s' must be %s, it is %s", key, wanted,
+                      tamis_gguf_kind_name(kv->kind));
 }
 
 tamis_status tamis_gguf_get_int(const tamis_gguf *g, const char *key, int64_t lo, int64_t hi,
@@ -227,12 +227,12 @@ tamis_status tamis_gguf_get_int(const tamis_gguf *g, const char *key, int64_t lo
     *out = fallback;
     if (!tamis_gguf_find(g, key, &kv)) return TAMIS_OK;
     if (!is_integer(kv.kind) || kv.kind == TAMIS_GGUF_BOOL)
-        return wrong_kind(g, key, "an integer", &kv, err);
+        return wrong_kind(key, "an integer", &kv, err);
     int64_t value;
     if (!tamis_gguf_kv_int(g, &kv, 0, &value) || value < lo || value > hi)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: key '%s' is out of range (%lld to %lld are allowed)",
-                          tamis_gguf_path(g), key, (long long)lo, (long long)hi);
+                          "key '%s' is out of range (%lld to %lld are allowed)", key, (long long)lo,
+                          (long long)hi);
     *out = value;
     return TAMIS_OK;
 }
@@ -243,7 +243,7 @@ tamis_status tamis_gguf_get_double(const tamis_gguf *g, const char *key, double 
     *out = fallback;
     if (!tamis_gguf_find(g, key, &kv)) return TAMIS_OK;
     if (!kinds[kv.kind].n_bytes || kv.kind == TAMIS_GGUF_BOOL)
-        return wrong_kind(g, key, "a number", &kv, err);
+        return wrong_kind(key, "a number", &kv, err);
     (void)tamis_gguf_kv_double(g, &kv, 0, out);
     return TAMIS_OK;
 }
@@ -253,7 +253,7 @@ tamis_status tamis_gguf_get_bool(const tamis_gguf *g, const char *key, bool fall
     tamis_gguf_kv kv;
     *out = fallback;
     if (!tamis_gguf_find(g, key, &kv)) return TAMIS_OK;
-    if (kv.kind != TAMIS_GGUF_BOOL) return wrong_kind(g, key, "a bool", &kv, err);
+    if (kv.kind != TAMIS_GGUF_BOOL) return wrong_kind(key, "a bool", &kv, err);
     (void)tamis_gguf_kv_bool(g, &kv, 0, out);
     return TAMIS_OK;
 }
@@ -263,7 +263,7 @@ tamis_status tamis_gguf_get_string(const tamis_gguf *g, const char *key, tamis_b
     tamis_gguf_kv kv;
     *out = (tamis_bytes){ 0 };
     if (!tamis_gguf_find(g, key, &kv)) return TAMIS_OK;
-    if (kv.kind != TAMIS_GGUF_STRING) return wrong_kind(g, key, "a string", &kv, err);
+    if (kv.kind != TAMIS_GGUF_STRING) return wrong_kind(key, "a string", &kv, err);
     (void)tamis_gguf_kv_string(g, &kv, 0, out);
     return TAMIS_OK;
 }

@@ -160,6 +160,10 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
     tamis_info(options->pass.log, "'%s': %lld tokens, %lld chunks of %lld",
                options->chunks.path, (long long)chunks.n_text_tokens, (long long)chunks.n_chunks,
                (long long)chunks.n_ctx);
+    const int64_t n_trained = tamis_model_context_length(model);
+    if (n_trained > 0 && n_trained < chunks.n_ctx)
+        tamis_warn(options->pass.log, "%s was trained with a context of %lld, --ctx is %lld",
+                   options->model_path, (long long)n_trained, (long long)chunks.n_ctx);
 
     st = run(options, model, &chunks, matrix, result, err);
     if (st) goto out;

@@ -224,7 +224,7 @@ static tamis_status load_gguf(const char *path, tamis_imatrix *m, tamis_error *e
     tamis_gguf *g = NULL;
     tamis_gguf_options options = {.single_file = true};
     tamis_status st = tamis_gguf_open(path, &options, &g, err);
-    if (st) return st; /* names the file already */
+    if (st) return st;
     st = read_keys(g, m, err);
     for (int64_t i = 0; st == TAMIS_OK && i < tamis_gguf_n_tensors(g); i++) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(g, i), *unused;

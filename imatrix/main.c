@@ -1,7 +1,6 @@
 /* main.c - the imatrix tool: parses arguments, calls imatrix.h, prints. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/atomic_file.h"
 #include "base/json.h"
@@ -19,12 +18,6 @@ struct arguments {
 
 /* One line of running perplexities per this many chunks. */
 enum { CHUNKS_PER_LINE = 6, RARE_TOKENS = 32, RARE_SHOWN = 10 };
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void print_perplexity(const tamis_imatrix_result *result) {
     if (!result->running) return;
@@ -111,10 +104,12 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
 }
 
 /* A result that cannot be written is better known before the work than after it. */
-static tamis_status check_writable(const char *path, tamis_error *err) {
-    tamis_output *probe = NULL;
-    tamis_status st = tamis_output_open(path, &probe, err);
-    tamis_output_discard(probe);
+static tamis_status check_outputs(const struct arguments *args, tamis_error *err) {
+    const char *json_path = args->common.json_path;
+    if (json_path && strcmp(json_path, "-") == 0) json_path = NULL;
+    const char *const others[] = {args->model, args->text, args->output};
+    tamis_status st = tamis_output_check(args->output, others, 2, err);
+    if (!st && json_path) st = tamis_output_check(json_path, others, 3, err);
     return st;
 }
 
@@ -127,9 +122,9 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     tamis_imatrix matrix;
     tamis_imatrix_init(&matrix);
     tamis_imatrix_result result = { 0 };
-    double started = now_s();
+    double started = tamis_now_s();
 
-    tamis_status st = check_writable(args->output, err);
+    tamis_status st = check_outputs(args, err);
     if (st) goto out;
     st = tamis_pool_new((int)args->common.n_threads, &pool, err);
     if (st) goto out;
@@ -149,7 +144,7 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     if (st) goto out;
     st = tamis_imatrix_save(&matrix, args->output, err);
     if (st) goto out;
-    double seconds = now_s() - started;
+    double seconds = tamis_now_s() - started;
     if (args->common.json_path) {
         st = write_json(args->common.json_path, &matrix, &result, seconds, err);
         if (st) goto out;

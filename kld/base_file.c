@@ -151,7 +151,8 @@ static tamis_status read_header(const tamis_input *in, tamis_kld_base_info *info
     const uint64_t size = tamis_input_size(in);
     uint8_t prefix[PREFIX_BYTES];
     if (size < sizeof prefix)
-        return tamis_fail(err, TAMIS_BAD_INPUT, "%s: %llu bytes are too few for a base file", path,
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%s: not a base file, or cut in its header (%llu bytes)", path,
                           (unsigned long long)size);
     tamis_status st = tamis_input_read(in, 0, sizeof prefix, prefix, err);
     if (st) return st;

@@ -30,6 +30,7 @@ tamis_status tamis_base_header_print(const tamis_kld_base_info *info, char **out
     cJSON *model = cJSON_AddObjectToObject(root, "parent");
     cJSON_AddStringToObject(model, "file", parent->name);
     cJSON_AddStringToObject(model, "hash", parent->hash);
+    cJSON_AddStringToObject(model, "arch", parent->arch);
     cJSON_AddStringToObject(model, "vocab_hash", parent->vocab_hash);
     tamis_json_add_uint(model, "bytes", parent->n_bytes);
     tamis_json_add_double(model, "bits_per_weight", parent->bits_per_weight);
@@ -101,6 +102,12 @@ static void get_name(reader *r, const cJSON *from, const char *key, char out[256
     tamis_escape(text, strlen(text), out, 256);
 }
 
+static void get_arch(reader *r, const cJSON *from, const char *key, char out[64]) {
+    const char *text = get_text(r, from, key);
+    if (!*text || strlen(text) >= 64) refuse(r, key);
+    tamis_escape(text, strlen(text), out, 64);
+}
+
 static void get_hash(reader *r, const cJSON *from, const char *key, bool may_be_empty,
                      char out[33]) {
     const char *text = get_text(r, from, key);
@@ -137,6 +144,7 @@ tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, const cha
     const cJSON *parent = get_object(&r, root, "parent");
     get_name(&r, parent, "file", out->parent.name);
     get_hash(&r, parent, "hash", false, out->parent.hash);
+    get_arch(&r, parent, "arch", out->parent.arch);
     get_hash(&r, parent, "vocab_hash", true, out->parent.vocab_hash);
     out->parent.n_bytes = (uint64_t)get_int(&r, parent, "bytes", 0, MAX_EXACT);
     out->parent.bits_per_weight = get_number(&r, parent, "bits_per_weight");

@@ -1,6 +1,7 @@
 /* identity.c - see identity.h. Reads metadata and a few pages per tensor; bound: seeks. */
 #include "kld/identity.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -112,6 +113,7 @@ tamis_status tamis_kld_identify(const tamis_model *model, const tamis_tokenizer 
     *out = (tamis_kld_identity){.n_vocab = tamis_model_n_vocab(model),
                                 .n_embd = tamis_model_n_embd(model)};
     tamis_kld_file_name(tamis_model_path(model), out->name);
+    snprintf(out->arch, sizeof out->arch, "%s", tamis_model_arch(model));
     if (tokenizer) tamis_tokenizer_hash(tokenizer, out->vocab_hash);
     for (int32_t i = 0; i < tamis_gguf_n_files(g); ++i)
         out->n_bytes += tamis_gguf_file_size(g, i);

@@ -11,6 +11,7 @@
 typedef struct tamis_kld_identity {
     char name[256];         /* file name without folders; printable */
     char hash[33];          /* XXH3-128 hex, see tamis_kld_identify() */
+    char arch[64];          /* architecture, "llama" */
     char vocab_hash[33];    /* of the tokenizer; "" when the file has none that can be used */
     uint64_t n_bytes;       /* size of the file, or of all files of a split set */
     double bits_per_weight; /* bits of all tensors over their elements */

@@ -68,7 +68,7 @@ static tamis_status open_quants(job *j, tamis_error *err) {
         tamis_status st = tamis_kld_source_open(o->quant_paths[i], o->text_path != NULL,
                                                 j->machine->log, quant, err);
         if (st) return st;
-        st = tamis_kld_same_vocabulary(&j->result->parent, &quant->identity, j->machine->log, err);
+        st = tamis_kld_check_quant(&j->result->parent, &quant->identity, j->machine->log, err);
         if (st) return st;
         j->result->quants[i].model = quant->identity;
         /* the first one's may still be needed for the text */

@@ -2,9 +2,9 @@
 #include "kld/source.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/atomic_file.h"
+#include "base/input_file.h"
 
 tamis_status tamis_kld_source_open(const char *path, bool needs_tokenizer, const tamis_log *log,
                                    tamis_kld_source *out, tamis_error *err) {
@@ -30,9 +30,14 @@ void tamis_kld_source_close(tamis_kld_source *source) {
     *source = (tamis_kld_source){0};
 }
 
-tamis_status tamis_kld_same_vocabulary(const tamis_kld_identity *parent,
+tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
                                        const tamis_kld_identity *quant, const tamis_log *log,
                                        tamis_error *err) {
+    if (strcmp(parent->arch, quant->arch) != 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%s has architecture %s, its parent %s has %s; only models of the same "
+                          "one can be compared",
+                          quant->name, quant->arch, parent->name, parent->arch);
     if (parent->n_vocab != quant->n_vocab)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s has a vocabulary of %lld tokens, its parent %s one of %lld; only "
@@ -73,25 +78,13 @@ tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx
     return TAMIS_OK;
 }
 
-/* Do both name one existing file? */
-static bool is_same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 tamis_status tamis_kld_check_output(const tamis_kld_options *options, const char *path,
                                     tamis_error *err) {
-    bool is_input =
-        is_same_file(path, options->parent_path) || is_same_file(path, options->text_path) ||
-        is_same_file(path, options->tokens_path) || is_same_file(path, options->base_path);
-    for (size_t i = 0; i < options->n_quants; ++i)
-        is_input |= is_same_file(path, options->quant_paths[i]);
-    if (is_input)
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s is an input; give the output another name",
-                          path);
-    tamis_output *probe;
-    tamis_status st = tamis_output_open(path, &probe, err);
-    if (!st) tamis_output_discard(probe);
-    return st;
+    const char *const others[] = {options->parent_path, options->text_path, options->tokens_path,
+                                  path == options->base_path ? NULL : options->base_path};
+    for (size_t i = 0; i < options->n_quants; ++i) {
+        if (tamis_is_same_file(path, options->quant_paths[i]))
+            return tamis_output_check(path, &options->quant_paths[i], 1, err);
+    }
+    return tamis_output_check(path, others, sizeof others / sizeof *others, err);
 }

@@ -22,8 +22,8 @@ tamis_status tamis_kld_source_open(const char *path, bool needs_tokenizer, const
 void tamis_kld_source_close(tamis_kld_source *source);
 void tamis_kld_source_drop_tokenizer(tamis_kld_source *source);
 
-/* TAMIS_BAD_INPUT naming both when their vocabularies differ. */
-tamis_status tamis_kld_same_vocabulary(const tamis_kld_identity *parent,
+/* TAMIS_BAD_INPUT naming both when their architectures or vocabularies differ. */
+tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
                                        const tamis_kld_identity *quant, const tamis_log *log,
                                        tamis_error *err) TAMIS_MUST_USE;
 

@@ -188,12 +188,6 @@ static tamis_status load(tamis_tokenizer *t, const tamis_gguf *g, tamis_hash *ha
     return st;
 }
 
-/* Put the file's name in front of a message that does not have it yet. */
-static void name_file(const tamis_gguf *g, tamis_error *err) {
-    const char *path = tamis_gguf_path(g);
-    if (err && strncmp(err->message, path, strlen(path)) != 0) tamis_fail_prefix(err, "%s", path);
-}
-
 tamis_status tamis_tokenizer_new(const tamis_gguf *g, tamis_tokenizer **out, tamis_error *err) {
     *out = NULL;
     tamis_hash *hash = NULL;
@@ -209,7 +203,7 @@ tamis_status tamis_tokenizer_new(const tamis_gguf *g, tamis_tokenizer **out, tam
     *out = t;
     t = NULL;
 out:
-    if (st) name_file(g, err);
+    if (st) tamis_fail_prefix(err, "%s", tamis_gguf_path(g));
     tamis_hash_free(hash);
     tamis_tokenizer_free(t);
     return st;

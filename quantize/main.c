@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "base/parse.h"
@@ -206,14 +206,19 @@ static tamis_status write_json(const arguments *a, const tamis_quantize_plan *pl
 
 /* --- the work --- */
 
-static double now_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+/* What cannot be written, or would replace an input, is known before the work. */
+static tamis_status check_outputs(const arguments *a, tamis_error *err) {
+    const char *json_path = a->common.json_path;
+    const char *const others[] = {a->input, a->imatrix, a->dry_run ? NULL : a->output};
+    tamis_status st = TAMIS_OK;
+    if (!a->dry_run) st = tamis_output_check(a->output, others, 2, err);
+    if (!st && json_path && strcmp(json_path, "-") != 0)
+        st = tamis_output_check(json_path, others, 3, err);
+    return st;
 }
 
 static tamis_status work(const arguments *a, tamis_error *err) {
-    double start = now_seconds();
+    double start = tamis_now_s();
     tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
     /* A dry run's plan is its result. */
     bool plan_is_result = a->dry_run && !(a->common.json_path && !strcmp(a->common.json_path, "-"));
@@ -227,6 +232,7 @@ static tamis_status work(const arguments *a, tamis_error *err) {
     /* Reads rather than a mapping: a mapped file would count as this program's memory. */
     const tamis_gguf_options open_options = {.no_map = true, .log = &log};
     tamis_status st = make_options(a, &log, &options, err);
+    if (st == TAMIS_OK) st = check_outputs(a, err);
     if (st == TAMIS_OK) st = tamis_gguf_open(a->input, &open_options, &source, err);
     if (st == TAMIS_OK) st = tamis_quantize_plan_new(source, &options, &plan, err);
     if (st) goto out;
@@ -235,10 +241,10 @@ static tamis_status work(const arguments *a, tamis_error *err) {
         progress = tamis_progress_new(stderr, a->common.quiet);
         st = tamis_quantize_run(plan, a->output, (int)a->common.n_threads, &budget, progress, err);
         if (st) goto out;
-        print_result(a, &log, plan, now_seconds() - start);
+        print_result(a, &log, plan, tamis_now_s() - start);
     }
     if (plan_is_result) st = tamis_flush_results(err);
-    if (st == TAMIS_OK) st = write_json(a, plan, now_seconds() - start, err);
+    if (st == TAMIS_OK) st = write_json(a, plan, tamis_now_s() - start, err);
 out:
     tamis_progress_free(progress);
     tamis_quantize_plan_free(plan);

@@ -289,7 +289,7 @@ tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, bool has_imatri
     }
     tamis_bytes arch;
     tamis_status st = tamis_gguf_get_string(g, "general.architecture", &arch, err);
-    if (st) return st;
+    if (st) return tamis_fail_prefix(err, "%s", tamis_gguf_path(g));
     if (!arch.data) arch = (tamis_bytes){"", 0};
     st = arch_int(g, arch, "block_count", n_named_layers, &mix->n_layers, err);
     if (st == TAMIS_OK) st = arch_int(g, arch, "attention.head_count", 0, &n_heads, err);

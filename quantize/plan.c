@@ -254,6 +254,7 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
     tamis_status st = check_options(options, err);
     if (st) return st;
     if ((st = type_rules_new(options->rules, options->n_rules, &rules, err))) goto out;
+    if ((st = type_rules_check(rules, source, err))) goto out;
     st = TAMIS_NO_RESOURCE;
     plan = tamis_alloc_array(1, sizeof *plan, err);
     if (!plan) goto out;

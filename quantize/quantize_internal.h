@@ -38,6 +38,9 @@ typedef struct type_rules type_rules;
 tamis_status type_rules_new(const char *const *texts, uint64_t n_texts, type_rules **out,
                             tamis_error *err) TAMIS_MUST_USE;
 void type_rules_free(type_rules *rules);
+/* TAMIS_BAD_USAGE when a rule matches no tensor at all, with the nearest name. */
+tamis_status type_rules_check(const type_rules *rules, const tamis_gguf *g,
+                              tamis_error *err) TAMIS_MUST_USE;
 /* Type of the first rule whose pattern occurs in the name, or NULL. */
 const tamis_type *type_rules_match(const type_rules *rules, const char *name);
 

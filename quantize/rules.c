@@ -7,9 +7,13 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/parse.h"
 #include "quantize/quantize_internal.h"
 
+enum { STEM_BYTES = 64 };
+
 typedef struct type_rule {
+    const char *text; /* as given; borrowed */
     pcre2_code *pattern;
     const tamis_type *type;
 } type_rule;
@@ -33,6 +37,7 @@ static tamis_status parse_rule(const char *text, type_rule *rule, tamis_error *e
     if (!equals || equals == text || !equals[1])
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--tensor-type '%s': write REGEX=TYPE, e.g. attn_v=q8_0", text);
+    rule->text = text;
     rule->type = tamis_type_by_name(equals + 1);
     if (!rule->type)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--tensor-type '%s': unknown type '%s'", text,
@@ -76,11 +81,49 @@ out:
     return st;
 }
 
+static bool matches(const type_rules *rules, uint64_t i_rule, const char *name) {
+    return pcre2_match(rules->items[i_rule].pattern, (PCRE2_SPTR)name, strlen(name), 0, 0,
+                       rules->match, NULL) >= 0;
+}
+
 const tamis_type *type_rules_match(const type_rules *rules, const char *name) {
-    for (uint64_t i = 0; i < rules->n_items; i++) {
-        int n = pcre2_match(rules->items[i].pattern, (PCRE2_SPTR)name, strlen(name), 0, 0,
-                            rules->match, NULL);
-        if (n >= 0) return rules->items[i].type;
-    }
+    for (uint64_t i = 0; i < rules->n_items; i++)
+        if (matches(rules, i, name)) return rules->items[i].type;
     return NULL;
+}
+
+/* "ffn_down" of "blk.0.ffn_down.weight": what a rule is mostly made of. */
+static void stem_of(const char *name, char out[STEM_BYTES]) {
+    const char *from = mix_layer_of(name) >= 0 ? strchr(name + 4, '.') + 1 : name;
+    const char *dot = strrchr(from, '.');
+    size_t n = dot ? (size_t)(dot - from) : strlen(from);
+    if (n >= STEM_BYTES) n = STEM_BYTES - 1;
+    memcpy(out, from, n);
+    out[n] = 0;
+}
+
+static tamis_status fail_unmatched(const type_rule *rule, const tamis_gguf *g, tamis_error *err) {
+    char wanted[STEM_BYTES], stem[STEM_BYTES], best[STEM_BYTES] = "";
+    size_t n = (size_t)(strrchr(rule->text, '=') - rule->text);
+    if (n >= sizeof wanted) n = sizeof wanted - 1;
+    memcpy(wanted, rule->text, n);
+    wanted[n] = 0;
+    for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++) {
+        stem_of(tamis_gguf_tensor_at(g, i)->name, stem);
+        const char *const both[] = {best, stem};
+        if (tamis_nearest(wanted, both, 2) == stem) memcpy(best, stem, sizeof best);
+    }
+    return tamis_fail(err, TAMIS_BAD_USAGE, "--tensor-type '%s' matches no tensor of %s%s%s%s",
+                      rule->text, tamis_gguf_path(g), best[0] ? "; did you mean '" : "", best,
+                      best[0] ? "'" : "");
+}
+
+tamis_status type_rules_check(const type_rules *rules, const tamis_gguf *g, tamis_error *err) {
+    for (uint64_t i = 0; i < rules->n_items; i++) {
+        bool is_used = false;
+        for (int64_t t = 0; !is_used && t < tamis_gguf_n_tensors(g); t++)
+            is_used = matches(rules, i, tamis_gguf_tensor_at(g, t)->name);
+        if (!is_used) return fail_unmatched(&rules->items[i], g, err);
+    }
+    return TAMIS_OK;
 }

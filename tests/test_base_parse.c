@@ -148,6 +148,17 @@ static void check_escape(const char *in, size_t n, const char *wanted) {
     assert_string_equal(tamis_escape(in, n, out, sizeof out), wanted);
 }
 
+static void messages_hold_no_hidden_characters(void **state) {
+    (void)state;
+    tamis_fail(&err, TAMIS_BAD_INPUT, "tensor '%s' \"x\\\"", "a\x1b[31m\n\xff\xe2\x80\xae");
+    assert_string_equal(err.message, "tensor 'a\\x1b[31m\\x0a\\xff\\xe2\\x80\\xae' \"x\\\"");
+    char bells[2 * sizeof err.message];
+    memset(bells, '\a', sizeof bells - 1);
+    bells[sizeof bells - 1] = 0;
+    tamis_fail(&err, TAMIS_BAD_INPUT, "%s", bells);
+    assert_int_equal(strlen(err.message), (sizeof err.message - 1) / 4 * 4);
+}
+
 static void escaped_text(void **state) {
     (void)state;
     check_escape("plain", 5, "plain");
@@ -209,10 +220,15 @@ static void allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers),     cmocka_unit_test(doubles),
-        cmocka_unit_test(sizes),        cmocka_unit_test(printed_numbers),
-        cmocka_unit_test(nearest),      cmocka_unit_test(error_messages),
-        cmocka_unit_test(escaped_text), cmocka_unit_test(allocations),
+        cmocka_unit_test(integers),
+        cmocka_unit_test(doubles),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(printed_numbers),
+        cmocka_unit_test(nearest),
+        cmocka_unit_test(error_messages),
+        cmocka_unit_test(messages_hold_no_hidden_characters),
+        cmocka_unit_test(escaped_text),
+        cmocka_unit_test(allocations),
     };
     return cmocka_run_group_tests_name("base/parse", tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@ static const tamis_kld_base_info INFO = {
     .n_chunks = N_CHUNKS,
     .parent = {.name = "parent.gguf",
                .hash = "0123456789abcdef0123456789abcdef",
+               .arch = "qwen3",
                .vocab_hash = "ffffffffffffffff0000000000000000",
                .n_bytes = 123456789,
                .bits_per_weight = 4.57},
@@ -73,6 +74,7 @@ static void what_is_written_is_read(void **unused) {
     assert_memory_equal(base.bias, bias, sizeof bias);
     assert_string_equal(base.info.parent.name, INFO.parent.name);
     assert_string_equal(base.info.parent.hash, INFO.parent.hash);
+    assert_string_equal(base.info.parent.arch, INFO.parent.arch);
     assert_string_equal(base.info.parent.vocab_hash, INFO.parent.vocab_hash);
     assert_int_equal(base.info.parent.n_bytes, INFO.parent.n_bytes);
     assert_true(base.info.parent.bits_per_weight == INFO.parent.bits_per_weight);

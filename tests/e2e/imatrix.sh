@@ -31,6 +31,15 @@ imatrix --json - -q -m "$model" -f "$calibration" -c 256 --chunks 2 -o "$work/j.
     fail "--json"
 gguf check "$work/one.gguf" >/dev/null || fail "the matrix is no sound GGUF"
 
+# An output may not replace an input.
+cp "$model" "$work/m.gguf"
+expect 2 "m.gguf' is already a file of this run" \
+    im -m "$work/m.gguf" -f "$calibration" -c 64 -o "$work/m.gguf"
+expect 2 "m.gguf' is already a file of this run" \
+    im -m "$work/m.gguf" -f "$calibration" -c 64 -o "$work/i" --json "$work/m.gguf"
+cmp "$model" "$work/m.gguf" || fail "the model was overwritten"
+rm "$work/m.gguf"
+
 # Ctrl-C: exit 130 within a second or so, nothing left.
 imatrix -q -m "$model" -f "$calibration" -c 64 -o "$work/int.gguf" >/dev/null 2>&1 &
 pid=$!

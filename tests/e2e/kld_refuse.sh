@@ -33,8 +33,8 @@ expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --base "$work/no-s
 expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --json "$work/no-such-folder/j"
 expect 4 "no-such-folder" k -m "$model" -f "$evaluation" $run --dump-logits "$work/no-such-folder/l"
 cp "$evaluation" "$work/text"
-expect 2 "is an input" k -m "$model" -f "$work/text" --json "$work/text"
-expect 2 "is an input" k -m "$model" -f "$work/text" --dump-logits "$work/text"
+expect 2 "already a file of this run" k -m "$model" -f "$work/text" --json "$work/text"
+expect 2 "already a file of this run" k -m "$model" -f "$work/text" --dump-logits "$work/text"
 cmp "$evaluation" "$work/text" || fail "an input was overwritten"
 
 # A base and what differs from it.
@@ -63,6 +63,8 @@ im=${TAMIS_SHARED:-}/fixtures/imatrix
 if [ -d "$im" ]; then
     expect 3 "vocabulary of [0-9]+ tokens, its parent" k -m "$model" -q "$im/wide.gguf" -f "$evaluation"
     expect 3 "vocabulary of [0-9]+ tokens, its parent" k --base "$work/b" -q "$im/wide.gguf"
+    expect 3 "has architecture qwen2, its parent .* has qwen3" \
+        k -m "$im/wide.gguf" -q "$TAMIS_SHARED/fixtures/arch/qwen2.gguf" -f "$evaluation"
     expect 3 "another parent" k --base "$work/b" -m "$TAMIS_SHARED/models/tiny-qwen3-tuned.gguf"
     expect 3 "llama-perplexity" k --base "$im/wide.base" -q "$im/wide.gguf"
 fi

@@ -37,6 +37,8 @@ refuse 2 "unknown type 'q9'" --output-tensor-type q9 "$model" out.gguf Q8_0
 refuse 2 "REGEX=TYPE" --tensor-type attn_v "$model" out.gguf Q8_0
 refuse 2 "do not go together" --imatrix x --include-weights a --exclude-weights b "$model" o.gguf Q8_0
 
+refuse 2 "matches no tensor of $model; did you mean 'ffn_down'" --tensor-type ffn_dwn=q6_K "$model" o.gguf Q8_0
+
 # the input
 refuse 3 "missing.gguf" missing.gguf out.gguf Q8_0
 refuse 3 "" "$dir" out.gguf Q8_0
@@ -56,6 +58,12 @@ done
 # the output
 cp "$model" same.gguf
 refuse 2 "same.gguf" same.gguf same.gguf Q8_0
+refuse 2 "same.gguf" --json same.gguf same.gguf out.gguf Q8_0
+refuse 2 "out.gguf" --json out.gguf same.gguf out.gguf Q8_0
+cp "$TAMIS_SHARED/fixtures/imatrix/qwen3.c128.gguf" matrix.gguf
+refuse 2 "matrix.gguf" --imatrix matrix.gguf same.gguf matrix.gguf Q8_0
+refuse 4 "no-folder" --json no-folder/x same.gguf out.gguf Q8_0
+refuse 4 "no-folder" same.gguf no-folder/out.gguf Q8_0
 ln -s same.gguf link.gguf
 refuse 2 "link.gguf" same.gguf link.gguf Q8_0
 refuse 4 "nowhere" "$model" nowhere/out.gguf Q8_0
