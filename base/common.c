@@ -5,10 +5,6 @@
 #include "base/options.h"
 #include "base/terminal.h"
 
-const char *tamis_version(void) {
-    return TAMIS_VERSION;
-}
-
 bool tamis_common_handled(const tamis_common *common, const tamis_command *command) {
     if (common->help)
         tamis_options_help(command, stdout);

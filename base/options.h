@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/version.h"
 
 typedef enum tamis_option_kind {
     TAMIS_OPTION_FLAG,   /* bool *: set to true */
@@ -93,8 +94,5 @@ bool tamis_common_handled(const tamis_common *common, const tamis_command *comma
 /* "quantize: error message" on stderr in the one form all tools use (for BAD_USAGE followed by
  * "try 'quantize --help'"); returns err's code, to be returned from main. */
 int tamis_report(const char *tool, const tamis_error *err);
-
-/* Version string, e.g. "0.1.0". */
-const char *tamis_version(void);
 
 #endif

@@ -68,8 +68,9 @@ size_t gguf_kind_bytes(tamis_gguf_kind kind);
 /* The length-prefixed string at an offset of the header (already checked). */
 tamis_bytes gguf_string_at(const void *file, uint32_t offset);
 /* Text quoted for a message: escaped, cut to the buffer. */
-const char *gguf_quote(tamis_bytes text, char out[GGUF_QUOTE_BYTES]);
-bool gguf_is_utf8(tamis_bytes text);
+static inline const char *gguf_quote(tamis_bytes text, char out[GGUF_QUOTE_BYTES]) {
+    return tamis_escape(text.data, text.n_bytes, out, GGUF_QUOTE_BYTES);
+}
 
 /* reader.c: copy more of the file into head, parse header and metadata. */
 tamis_status gguf_need(gguf_file *f, uint64_t n_bytes, const char *what, tamis_error *err)

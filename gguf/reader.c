@@ -5,33 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "gguf/gguf_internal.h"
 
 enum { FIRST_READ_BYTES = 64 * 1024, READ_PIECE_BYTES = 1 << 20 };
 
 typedef unsigned long long ull;
-
-const char *gguf_quote(tamis_bytes text, char out[GGUF_QUOTE_BYTES]) {
-    return tamis_escape(text.data, text.n_bytes, out, GGUF_QUOTE_BYTES);
-}
-
-bool gguf_is_utf8(tamis_bytes text) {
-    const uint8_t *p = (const uint8_t *)text.data, *end = p + text.n_bytes;
-    while (p < end) {
-        uint8_t c = *p++;
-        if (c < 0x80) continue;
-        int n_more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
-        if (c < 0xC2 || c > 0xF4 || end - p < n_more) return false;
-        /* The first continuation byte rules out overlong forms, surrogates, beyond 10FFFF. */
-        uint8_t lo = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-        uint8_t hi = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-        if (*p < lo || *p > hi) return false;
-        for (int i = 1; i < n_more; i++)
-            if ((p[i] & 0xC0) != 0x80) return false;
-        p += n_more;
-    }
-    return true;
-}
 
 void gguf_file_release(gguf_file *f) {
     free(f->path);
@@ -228,7 +207,7 @@ static tamis_status check_key(tamis_bytes key, tamis_error *err) {
     if (memchr(key.data, 0, key.n_bytes))
         return tamis_fail(err, TAMIS_BAD_INPUT, "the key '%s' holds a NUL",
                           gguf_quote(key, quoted));
-    if (!gguf_is_utf8(key))
+    if (!tamis_utf8_is_valid(key.data, key.n_bytes))
         return tamis_fail(err, TAMIS_BAD_INPUT, "the key '%s' is not valid UTF-8",
                           gguf_quote(key, quoted));
     return TAMIS_OK;

@@ -108,8 +108,17 @@ tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32
     return st ? tamis_fail_prefix(err, "tensor '%s'", quoted) : TAMIS_OK;
 }
 
+/* The record of a key, or NULL; asked for a few times per file. */
+static const gguf_record *find_record(const tamis_gguf_writer *w, const char *key) {
+    size_t n_bytes = strlen(key);
+    for (uint64_t i = 0; i < w->n_records; i++)
+        if (w->records[i].key_bytes == n_bytes && !memcmp(w->records[i].bytes + 8, key, n_bytes))
+            return &w->records[i];
+    return NULL;
+}
+
 static tamis_status find_alignment(const tamis_gguf_writer *w, uint32_t *out, tamis_error *err) {
-    const gguf_record *r = gguf_writer_find(w, "general.alignment");
+    const gguf_record *r = find_record(w, "general.alignment");
     *out = GGUF_DEFAULT_ALIGNMENT;
     if (!r) return TAMIS_OK;
     uint64_t value = gguf_record_kind(r) == TAMIS_GGUF_U32
@@ -256,7 +265,7 @@ tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
 
 tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
                                        size_t n_bytes, tamis_error *err) {
-    const gguf_record *r = gguf_writer_find(w, key);
+    const gguf_record *r = find_record(w, key);
     if (!w->output || !r || gguf_record_kind(r) != TAMIS_GGUF_STRING ||
         gguf_load(gguf_record_value(r), 8, false) != n_bytes)
         return tamis_fail(err, TAMIS_BAD_USAGE,

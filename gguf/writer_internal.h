@@ -48,7 +48,5 @@ static inline const uint8_t *gguf_record_value(const gguf_record *r) {
 static inline tamis_gguf_kind gguf_record_kind(const gguf_record *r) {
     return (tamis_gguf_kind)gguf_load(r->bytes + 8 + r->key_bytes, 4, false);
 }
-/* The record of a key, or NULL. */
-const gguf_record *gguf_writer_find(const tamis_gguf_writer *w, const char *key);
 
 #endif

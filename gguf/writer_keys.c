@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "gguf/writer_internal.h"
 
 static tamis_bytes record_key(const void *writer, uint32_t handle) {
@@ -14,11 +15,6 @@ static tamis_bytes record_key(const void *writer, uint32_t handle) {
 
 static uint32_t find_record(const tamis_gguf_writer *w, tamis_bytes key) {
     return tamis_name_index_find(&w->keys, record_key, w, key);
-}
-
-const gguf_record *gguf_writer_find(const tamis_gguf_writer *w, const char *key) {
-    uint32_t handle = find_record(w, (tamis_bytes){ key, strlen(key) });
-    return handle ? &w->records[handle - 1] : NULL;
 }
 
 /* Index the records anew, with room for more. */
@@ -37,7 +33,7 @@ static tamis_status rebuild_index(tamis_gguf_writer *w, uint64_t room, tamis_err
 static tamis_status check_key(tamis_bytes key, tamis_error *err) {
     char quoted[GGUF_QUOTE_BYTES];
     if (key.n_bytes && key.n_bytes <= GGUF_MAX_KEY_BYTES && !memchr(key.data, 0, key.n_bytes) &&
-        gguf_is_utf8(key))
+        tamis_utf8_is_valid(key.data, key.n_bytes))
         return TAMIS_OK;
     return tamis_fail(err, TAMIS_BAD_INPUT,
                       "key '%s' cannot be written: keys are UTF-8 of 1 to %d bytes without NUL",

@@ -1,4 +1,4 @@
-/* imatrix_file.c - importance matrices in memory, the GGUF layout, and the weights made from them.
+/* imatrix_file.c - importance matrices as files: the GGUF layout.
  * The legacy .dat layout is read in imatrix_dat.c. Every count and value is held against what the
  * file can hold before anything is allocated, and must be finite and >= 0.
  * Layouts: reference/files.md part A; refusals: reference/gguf-threats.md rule 17. */
@@ -18,92 +18,10 @@
 #define SUFFIX_COUNTS ".counts"
 #define NAME_MAX_BYTES 63 /* of a tensor in a GGUF file, suffix included */
 
-void tamis_imatrix_init(tamis_imatrix *m) {
-    memset(m, 0, sizeof *m);
-}
-
-void tamis_imatrix_release(tamis_imatrix *m) {
-    if (!m) return;
-    for (uint64_t i = 0; i < m->n_entries; i++) {
-        free(m->entries[i].name);
-        free(m->entries[i].sums);
-        free(m->entries[i].counts);
-    }
-    free(m->entries);
-    for (uint64_t i = 0; i < m->n_datasets; i++) free(m->datasets[i]);
-    free(m->datasets);
-    memset(m, 0, sizeof *m);
-}
-
-const tamis_imatrix_entry *tamis_imatrix_find(const tamis_imatrix *m, const char *name) {
-    for (uint64_t i = 0; i < m->n_entries; i++)
-        if (!strcmp(m->entries[i].name, name)) return &m->entries[i];
-    return NULL;
-}
-
-tamis_status tamis_imatrix_add(tamis_imatrix *m, const char *name, uint64_t n_values,
-                               uint64_t n_counts, tamis_imatrix_entry **out, tamis_error *err) {
-    if (n_counts == 0 || n_values == 0 || n_values % n_counts != 0)
-        return tamis_fail(err, TAMIS_BAD_USAGE,
-                          "entry '%s': %llu values are not a multiple of %llu counts", name,
-                          (unsigned long long)n_values, (unsigned long long)n_counts);
-    tamis_status st =
-        tamis_grow(&m->entries, &m->capacity, m->n_entries + 1, sizeof *m->entries, err);
-    if (st) return st;
-    tamis_imatrix_entry e = {.n_values = n_values, .n_counts = n_counts};
-    e.name = tamis_copy_text(name, strlen(name), err);
-    if (e.name) e.sums = tamis_alloc_array(n_values, sizeof *e.sums, err);
-    if (e.sums) e.counts = tamis_alloc_array(n_counts, sizeof *e.counts, err);
-    if (!e.counts) {
-        free(e.name);
-        free(e.sums);
-        return TAMIS_NO_RESOURCE;
-    }
-    m->entries[m->n_entries] = e;
-    *out = &m->entries[m->n_entries++];
-    return TAMIS_OK;
-}
-
-void tamis_imatrix_weights(const tamis_imatrix_entry *entry, float *out) {
-    uint64_t n_columns = entry->n_values / entry->n_counts;
-    for (uint64_t j = 0; j < entry->n_counts; j++) {
-        float count = entry->counts[j];
-        const float *sums = entry->sums + j * n_columns;
-        for (uint64_t i = 0; i < n_columns; i++)
-            out[j * n_columns + i] = count > 0 ? sums[i] / count : 1.0f;
-    }
-}
-
-/* --- checks shared by both layouts --- */
+/* --- order --- */
 
 static int compare_entries(const void *a, const void *b) {
     return strcmp(((const tamis_imatrix_entry *)a)->name, ((const tamis_imatrix_entry *)b)->name);
-}
-
-tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error *err) {
-    char name[256];
-    tamis_escape(e->name, strlen(e->name), name, sizeof name);
-    uint64_t n_columns = e->n_values / e->n_counts;
-    for (uint64_t j = 0; j < e->n_counts; j++) {
-        float count = e->counts[j];
-        if (!isfinite(count) || count < 0)
-            return tamis_fail(err, TAMIS_BAD_INPUT, "entry '%s': count %llu is %s (%g)", name,
-                              (unsigned long long)j, isfinite(count) ? "negative" : "not finite",
-                              (double)count);
-        for (uint64_t i = 0; i < n_columns; i++) {
-            float v = e->sums[j * n_columns + i];
-            if (!isfinite(v) || v < 0)
-                return tamis_fail(err, TAMIS_BAD_INPUT,
-                                  "entry '%s', matrix %llu, column %llu: value is %s (%g)", name,
-                                  (unsigned long long)j, (unsigned long long)i,
-                                  isfinite(v) ? "negative" : "not finite", (double)v);
-            if (count <= 0 && v > 0)
-                return tamis_fail(err, TAMIS_BAD_INPUT,
-                                  "entry '%s', matrix %llu: count 0 with non-zero sums (column %llu)",
-                                  name, (unsigned long long)j, (unsigned long long)i);
-        }
-    }
-    return TAMIS_OK;
 }
 
 /* Sort what was read by name; a name that occurs twice is refused. */

@@ -1,32 +1,10 @@
 /* imatrix_file.h - importance matrices as files: the GGUF layout (read and write) and the
- * legacy .dat layout (read). Sums of squares and counts per tensor, per expert.
- * Layouts, rules and the weights made from them: reference/files.md part A. */
+ * legacy .dat layout (read). Layouts and rules: reference/files.md part A. */
 #ifndef TAMIS_IMATRIX_IMATRIX_FILE_H
 #define TAMIS_IMATRIX_IMATRIX_FILE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "base/error.h"
-
-typedef struct tamis_imatrix_entry {
-    char *name;        /* weight name, "blk.0.ffn_down.weight" */
-    uint64_t n_values; /* d_in * n_counts (a dense 3-D weight: d_in * n_matrices) */
-    uint64_t n_counts; /* experts; 1 for dense */
-    float *sums;       /* [n_values] sums of squares, expert-major */
-    float *counts;     /* [n_counts] rows summed; whole numbers */
-} tamis_imatrix_entry;
-
-typedef struct tamis_imatrix {
-    tamis_imatrix_entry *entries; /* sorted by name once loaded or finished */
-    uint64_t n_entries, capacity;
-    char **datasets;
-    uint64_t n_datasets;
-    uint32_t chunk_count, chunk_size; /* chunk_size 0: not known (the legacy layout has none) */
-} tamis_imatrix;
-
-void tamis_imatrix_init(tamis_imatrix *m);
-void tamis_imatrix_release(tamis_imatrix *m);
+#include "imatrix/matrix.h"
 
 /* Read either layout (GGUF tried first, by its magic). Refuses rule 17 of gguf-threats.md:
  * lengths out of range, repeated names, missing pairs or keys, values negative or not finite.
@@ -40,18 +18,5 @@ tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_erro
  * chunk_size 0; TAMIS_BAD_INPUT for values that tamis_imatrix_load() would refuse. */
 tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path, tamis_error *err)
     TAMIS_MUST_USE;
-
-/* The entry of that name, or NULL. */
-const tamis_imatrix_entry *tamis_imatrix_find(const tamis_imatrix *m, const char *name);
-
-/* New entry with zeroed arrays (appended; order is restored by save). The pointer is valid until the
- * next add. */
-tamis_status tamis_imatrix_add(tamis_imatrix *m, const char *name, uint64_t n_values,
-                               uint64_t n_counts, tamis_imatrix_entry **out, tamis_error *err)
-    TAMIS_MUST_USE;
-
-/* Per-column weights as llama-quantize derives them (files.md A.4): sum / count, and 1 for a block
- * whose count is 0. out [n_values]. */
-void tamis_imatrix_weights(const tamis_imatrix_entry *entry, float *out);
 
 #endif

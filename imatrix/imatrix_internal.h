@@ -4,15 +4,11 @@
 
 #include "base/error.h"
 #include "base/input_file.h"
-#include "imatrix/imatrix_file.h"
+#include "imatrix/matrix.h"
 
 /* Read the legacy layout (reference/files.md A.2) into an empty *m, entries in file order.
  * chunk_size stays 0: the layout does not store it. Messages do not name the file. */
 tamis_status tamis_imatrix_read_dat(const tamis_input *in, tamis_imatrix *m, tamis_error *err)
-    TAMIS_MUST_USE;
-
-/* Counts and values finite and >= 0, and no values where nothing was counted. */
-tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error *err)
     TAMIS_MUST_USE;
 
 #endif

@@ -42,7 +42,7 @@ static tamis_status check_model(tamis_model *m, tamis_error *err) {
     if (!st && m->hp.rope.scaling == TAMIS_ROPE_LONGROPE && !m->arch->has_rope_factors)
         st = tamis_fail(err, TAMIS_BAD_INPUT, "architecture '%s' has no longrope scaling",
                         m->arch->name);
-    if (!st) st = tamis_tensors_check(m, err);
+    if (!st) st = tamis_tensors_check(m->gguf, m->arch, &m->hp, err);
     if (st) return st;
     m->token_embd = tamis_gguf_find_tensor(m->gguf, "token_embd.weight");
     m->head = tamis_gguf_find_tensor(m->gguf, "output.weight");
@@ -106,16 +106,4 @@ int64_t tamis_model_context_length(const tamis_model *m) {
 
 const char *tamis_model_head_name(const tamis_model *m) {
     return m->head->name;
-}
-
-const char *tamis_layer_of_name(const char *name, int64_t *layer) {
-    if (strncmp(name, "blk.", 4) != 0) return NULL;
-    const char *at = name + 4;
-    int64_t n = 0;
-    if (*at == '0' && at[1] != '.') return NULL;
-    const char *first = at;
-    for (; *at >= '0' && *at <= '9' && n < INT32_MAX; at++) n = n * 10 + (*at - '0');
-    if (at == first || *at != '.') return NULL;
-    *layer = n;
-    return at + 1;
 }

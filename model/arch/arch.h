@@ -81,6 +81,12 @@ const tamis_arch *tamis_arch_find(const char *name, size_t n_bytes);
  * width. */
 tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err);
 
+/* Check that every tensor the architecture's rules ask for is there with the right shape and a type
+ * that holds weights, and that no tensor of an executed layer would be left out of the
+ * computation. */
+tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
+                                 const tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
+
 extern const tamis_arch tamis_arch_llama;
 extern const tamis_arch tamis_arch_qwen2;
 extern const tamis_arch tamis_arch_qwen3;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "model/model_internal.h"
+#include "model/arch/hparams.h"
 
 enum { KEY_CAP = 160, WIDTH_MAX = 1 << 24, HEADS_MAX = 1 << 16, HEAD_SIZE_MAX = 1 << 16 };
 
@@ -238,4 +238,16 @@ tamis_status tamis_hparams_read(const tamis_gguf *g, const char *arch, tamis_hpa
     if (!st) st = read_experts(&s, hp, err);
     if (!st) st = read_vocab(&s, hp, err);
     return st;
+}
+
+const char *tamis_layer_of_name(const char *name, int64_t *layer) {
+    if (strncmp(name, "blk.", 4) != 0) return NULL;
+    const char *at = name + 4;
+    int64_t n = 0;
+    if (*at == '0' && at[1] != '.') return NULL;
+    const char *first = at;
+    for (; *at >= '0' && *at <= '9' && n < INT32_MAX; at++) n = n * 10 + (*at - '0');
+    if (at == first || *at != '.') return NULL;
+    *layer = n;
+    return at + 1;
 }

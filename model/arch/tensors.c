@@ -8,6 +8,13 @@
 
 enum { NAME_CAP = 128, SHAPE_CAP = 96 };
 
+/* What is checked: a file, its architecture and hyper-parameters. */
+typedef struct subject {
+    const tamis_gguf *gguf;
+    const tamis_arch *arch;
+    const tamis_hparams *hp;
+} subject;
+
 /* All lengths of one layer. */
 static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS_N_DIMS]) {
     const tamis_layer_hparams *l = &hp->layers[layer];
@@ -71,7 +78,7 @@ static const tamis_gguf_tensor *find(const tamis_gguf *g, int64_t layer, const c
     return tamis_gguf_find_tensor(g, name);
 }
 
-static tamis_status check_rule(const tamis_model *m, const tamis_tensor_rule *rule, int64_t layer,
+static tamis_status check_rule(const subject *m, const tamis_tensor_rule *rule, int64_t layer,
                                const int64_t dims[TAMIS_N_DIMS], tamis_error *err) {
     char name[NAME_CAP], wanted[SHAPE_CAP];
     uint64_t ne[4] = {1, 1, 1, 1}, one[4] = {1, 1, 1, 1};
@@ -109,13 +116,13 @@ static bool is_of_rule(const tamis_tensor_rule *rule, const char *rest) {
 }
 
 /* Whether a tensor of an executed layer takes part in the computation. */
-static bool is_used(const tamis_model *m, int64_t layer, const char *rest) {
+static bool is_used(const subject *m, int64_t layer, const char *rest) {
     char name[NAME_CAP];
     for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i]; i++) {
         const tamis_rule_set *set = m->arch->rule_sets[i];
         for (int r = 0; r < set->n_rules; r++) {
             const tamis_tensor_rule *rule = &set->rules[r];
-            if (!(rule->flags & TAMIS_RULE_LAYER) || !applies(rule, &m->hp)) continue;
+            if (!(rule->flags & TAMIS_RULE_LAYER) || !applies(rule, m->hp)) continue;
             if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) continue;
             if (is_of_rule(rule, rest)) return true;
         }
@@ -123,29 +130,31 @@ static bool is_used(const tamis_model *m, int64_t layer, const char *rest) {
     return false;
 }
 
-static tamis_status check_layer(const tamis_model *m, const tamis_rule_set *set, int64_t layer,
+static tamis_status check_layer(const subject *m, const tamis_rule_set *set, int64_t layer,
                                 tamis_error *err) {
     int64_t dims[TAMIS_N_DIMS];
-    fill_dims(&m->hp, layer < 0 ? 0 : layer, dims);
+    fill_dims(m->hp, layer < 0 ? 0 : layer, dims);
     tamis_status st = TAMIS_OK;
     for (int r = 0; r < set->n_rules && !st; r++) {
         bool is_of_layer = (set->rules[r].flags & TAMIS_RULE_LAYER) != 0;
-        if (is_of_layer == (layer >= 0) && applies(&set->rules[r], &m->hp))
+        if (is_of_layer == (layer >= 0) && applies(&set->rules[r], m->hp))
             st = check_rule(m, &set->rules[r], layer, dims, err);
     }
     return st;
 }
 
-tamis_status tamis_tensors_check(const tamis_model *m, tamis_error *err) {
+tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
+                                 const tamis_hparams *hp, tamis_error *err) {
+    const subject of = {.gguf = g, .arch = arch, .hp = hp}, *m = &of;
     tamis_status st = TAMIS_OK;
-    for (int64_t layer = -1; layer < m->hp.n_layers && !st; layer++)
+    for (int64_t layer = -1; layer < m->hp->n_layers && !st; layer++)
         for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i] && !st; i++)
             st = check_layer(m, m->arch->rule_sets[i], layer, err);
     for (int64_t i = 0; i < tamis_gguf_n_tensors(m->gguf) && !st; i++) {
         int64_t layer;
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(m->gguf, i);
         const char *rest = tamis_layer_of_name(t->name, &layer);
-        if (rest && layer < m->hp.n_layers && !is_used(m, layer, rest))
+        if (rest && layer < m->hp->n_layers && !is_used(m, layer, rest))
             st = tamis_fail(err, TAMIS_BAD_INPUT,
                             "tensor '%s' is no part of architecture '%s' as it is known here",
                             t->name, m->arch->name);
