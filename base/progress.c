@@ -55,7 +55,7 @@ static int fit_columns(char *text, int n_columns) {
     return used;
 }
 
-/* "12.3 MB/s" or "1234 tokens/s". */
+/* "12.3 MB/s", "1234 tokens/s" or "12.3 M logits/s". */
 static void format_rate(const tamis_progress *p, double seconds, char *out, size_t cap) {
     double rate = seconds > 0.05 ? (double)p->n_done / seconds : 0;
     char size[32];
@@ -63,6 +63,8 @@ static void format_rate(const tamis_progress *p, double seconds, char *out, size
         out[0] = 0;
     else if (strcmp(p->unit, "B") == 0)
         snprintf(out, cap, "%s/s", tamis_format_size((uint64_t)rate, size, sizeof size));
+    else if (rate >= 1e6)
+        snprintf(out, cap, "%.1f M %s/s", rate * 1e-6, p->unit);
     else
         snprintf(out, cap, rate < 10 ? "%.2f %s/s" : "%.0f %s/s", rate, p->unit);
 }

@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(gcc cmake ninja-build pkg-config
           libopenblas-dev libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libssl-dev
-          libcmocka-dev python3-minimal)
+          libcmocka-dev python3)
 [ "${1:-}" = --clang ] && packages+=(clang-14 libclang-rt-14-dev)
 
 is_installed() {
