@@ -23,8 +23,6 @@ struct tamis_input {
     char *path;
     int fd;
     uint64_t size;
-    dev_t device;
-    ino_t inode;
     const unsigned char *map; /* NULL in read mode and for an empty file */
 };
 
@@ -110,8 +108,6 @@ static tamis_status open_regular(tamis_input *in, tamis_error *err) {
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "'%s' is a pipe or a device; a regular file is needed", in->path);
     in->size = (uint64_t)st.st_size;
-    in->device = st.st_dev;
-    in->inode = st.st_ino;
     return TAMIS_OK;
 }
 
@@ -165,11 +161,6 @@ uint64_t tamis_input_size(const tamis_input *in) {
     return in->size;
 }
 
-bool tamis_input_is_same_file(const tamis_input *in, const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && st.st_dev == in->device && st.st_ino == in->inode;
-}
-
 bool tamis_is_same_file(const char *a, const char *b) {
     struct stat x, y;
     if (!a || !b) return false;
@@ -215,25 +206,15 @@ tamis_status tamis_input_read(const tamis_input *in, uint64_t offset, size_t n_b
     return fail_short(in, end, offset, n_bytes, err);
 }
 
-static void advise(const tamis_input *in, uint64_t offset, uint64_t n_bytes, int file_advice,
-                   int map_advice) {
-    if (offset >= in->size) return;
-    if (n_bytes > in->size - offset) n_bytes = in->size - offset;
-    posix_fadvise(in->fd, (off_t)offset, (off_t)n_bytes, file_advice);
-    if (!in->map) return;
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t first = offset / page * page;
-    madvise((void *)(uintptr_t)(in->map + first), (size_t)(offset + n_bytes - first), map_advice);
-}
-
-void tamis_input_will_need(const tamis_input *in, uint64_t offset, uint64_t n_bytes) {
-    advise(in, offset, n_bytes, POSIX_FADV_WILLNEED, MADV_WILLNEED);
-}
-
 void tamis_input_dont_need(const tamis_input *in, uint64_t offset, uint64_t n_bytes) {
     /* The pages of this process only: dropping them from the page cache would slow the next
      * reader of the same file. */
-    if (in->map) advise(in, offset, n_bytes, POSIX_FADV_NORMAL, MADV_DONTNEED);
+    if (!in->map || offset >= in->size) return;
+    if (n_bytes > in->size - offset) n_bytes = in->size - offset;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t first = offset / page * page;
+    madvise((void *)(uintptr_t)(in->map + first), (size_t)(offset + n_bytes - first),
+            MADV_DONTNEED);
 }
 
 tamis_status tamis_read_file(const char *path, uint64_t max_bytes, char **out_data,

@@ -21,8 +21,6 @@ tamis_status tamis_input_open(const char *path, tamis_input_mode mode, tamis_inp
 void tamis_input_close(tamis_input *in);
 const char *tamis_input_path(const tamis_input *in);  /* as given; borrowed */
 uint64_t tamis_input_size(const tamis_input *in);     /* at opening */
-/* True when both name the same file (device and inode). */
-bool tamis_input_is_same_file(const tamis_input *in, const char *path);
 
 /* True when both paths name one file, or are spelled the same when there is none yet; false when
  * either is NULL. */
@@ -32,8 +30,7 @@ bool tamis_is_same_file(const char *a, const char *b);
  * offset. */
 tamis_status tamis_input_read(const tamis_input *in, uint64_t offset, size_t n_bytes, void *dst,
                               tamis_error *err) TAMIS_MUST_USE;
-/* Tell the kernel that a range will be wanted soon, or is no longer wanted. */
-void tamis_input_will_need(const tamis_input *in, uint64_t offset, uint64_t n_bytes);
+/* Let go of the memory that a mapped range takes, until it is read again. */
 void tamis_input_dont_need(const tamis_input *in, uint64_t offset, uint64_t n_bytes);
 
 /* The whole of a (small) file, at most max_bytes, with a NUL added behind it; free() it. */

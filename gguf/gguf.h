@@ -138,9 +138,6 @@ uint64_t tamis_tensor_row_bytes(const tamis_gguf_tensor *t);
 tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t,
                                     uint64_t offset, uint64_t n_bytes, void *dst, tamis_error *err)
     TAMIS_MUST_USE;
-/* Read-ahead hint. */
-void tamis_gguf_will_need(const tamis_gguf *g, const tamis_gguf_tensor *t);
-void tamis_gguf_dont_need(const tamis_gguf *g, const tamis_gguf_tensor *t);
 
 /* --- checks --- */
 typedef struct tamis_gguf_finding {

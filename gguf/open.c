@@ -168,7 +168,7 @@ uint64_t tamis_gguf_trailing_bytes(const tamis_gguf *g) {
 
 bool tamis_gguf_has_file(const tamis_gguf *g, const char *path) {
     for (uint64_t i = 0; i < g->n_files; i++)
-        if (g->files[i].input && tamis_input_is_same_file(g->files[i].input, path)) return true;
+        if (g->files[i].input && tamis_is_same_file(g->files[i].path, path)) return true;
     return false;
 }
 
@@ -216,14 +216,4 @@ tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor
     }
     if (is_swapped) tamis_swap_bytes(t->type, dst, (int64_t)(n / t->type->block_bytes));
     return TAMIS_OK;
-}
-
-void tamis_gguf_will_need(const tamis_gguf *g, const tamis_gguf_tensor *t) {
-    const gguf_file *f = &g->files[t->i_file];
-    if (f->input) tamis_input_will_need(f->input, t->file_offset, t->n_bytes);
-}
-
-void tamis_gguf_dont_need(const tamis_gguf *g, const tamis_gguf_tensor *t) {
-    const gguf_file *f = &g->files[t->i_file];
-    if (f->input) tamis_input_dont_need(f->input, t->file_offset, t->n_bytes);
 }

@@ -77,8 +77,8 @@ static tamis_status write_block(writer *w, const float *hidden, int64_t n_rows, 
     const int64_t n_values = n_rows * n_vocab;
     const int64_t i_bad = tamis_find_nonfinite(w->block, n_values);
     if (i_bad < n_values)
-        return tamis_fail(err, TAMIS_BAD_INPUT, "the logit of token %lld is not finite",
-                          (long long)(i_bad % n_vocab));
+        return tamis_fail(err, TAMIS_BAD_INPUT, "%s: the logit of token %lld is not finite",
+                          tamis_head_origin(w->head), (long long)(i_bad % n_vocab));
     return tamis_output_write(w->out, w->block, (size_t)n_values * sizeof(float), err);
 }
 

@@ -215,7 +215,6 @@ static tamis_status parent_perplexity(job *j, const tamis_kld_side *p, tamis_err
                                 j->targets, nll, NULL, j->machine->progress, err);
     tamis_progress_end(j->machine->progress);
     if (!st) j->result->parent_perplexity = tamis_perplexity_of(nll, n);
-    if (st) st = tamis_fail_prefix(err, "%s", p->name);
     free(nll);
     return st;
 }

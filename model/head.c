@@ -121,6 +121,10 @@ float tamis_head_weight_scale(const tamis_head *head) {
     return head->weight_scale;
 }
 
+const char *tamis_head_origin(const tamis_head *head) {
+    return head->gguf ? tamis_gguf_path(head->gguf) : "the base file";
+}
+
 float tamis_head_softcap(const tamis_head *head) {
     return head->softcap;
 }
@@ -167,8 +171,8 @@ tamis_status tamis_head_decode(tamis_head *head, tamis_pool *pool, int64_t first
     tamis_pool_run(pool, (n_cols + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM, decode_rows, &j);
     int64_t n = n_cols * head->n_embd, bad = tamis_find_nonfinite(w, n);
     if (bad < n)
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s%stensor '%s': row %lld, element %lld is %g",
-                        head->gguf ? tamis_gguf_path(head->gguf) : "", head->gguf ? ": " : "",
+        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': row %lld, element %lld is %g",
+                        tamis_head_origin(head),
                         head->tensor ? head->tensor->name : "output.weight",
                         (long long)(first + bad / head->n_embd), (long long)(bad % head->n_embd),
                         (double)w[bad]);

@@ -28,6 +28,7 @@ int64_t tamis_head_n_vocab(const tamis_head *head);
 int32_t tamis_head_type_id(const tamis_head *head);
 const float *tamis_head_bias(const tamis_head *head); /* [n_vocab] or NULL; borrowed */
 float tamis_head_weight_scale(const tamis_head *head);
+const char *tamis_head_origin(const tamis_head *head); /* the file it is from, for messages */
 float tamis_head_softcap(const tamis_head *head);     /* 0 = none */
 /* Stored bytes of rows [first, first + n): row bytes * n, for writing a base file. */
 tamis_status tamis_head_read_rows(tamis_head *head, int64_t first, int64_t n_rows, void *dst,

@@ -103,7 +103,3 @@ int64_t tamis_model_n_vocab(const tamis_model *m) {
 int64_t tamis_model_context_length(const tamis_model *m) {
     return m->hp.context_length;
 }
-
-const char *tamis_model_head_name(const tamis_model *m) {
-    return m->head->name;
-}

@@ -26,8 +26,6 @@ int64_t tamis_model_n_layers(const tamis_model *m); /* executed ones */
 int64_t tamis_model_n_embd(const tamis_model *m);
 int64_t tamis_model_n_vocab(const tamis_model *m);
 int64_t tamis_model_context_length(const tamis_model *m); /* in training */
-/* Name of the tensor that makes the logits: "output.weight", or "token_embd.weight" when tied. */
-const char *tamis_model_head_name(const tamis_model *m);
 
 /* Names of the architectures that can be run; *n entries. */
 const char *const *tamis_model_known_archs(int *n);

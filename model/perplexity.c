@@ -69,8 +69,9 @@ tamis_status tamis_nll(tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, con
         nll[i] = tamis_logit_sum_nll(&sums[i]);
         if (argmax) argmax[i] = sums[i].i_max;
         if (!isfinite(nll[i])) {
-            st = tamis_fail(err, TAMIS_BAD_INPUT, "logits of scored position %lld are not finite",
-                            (long long)i);
+            st = tamis_fail(err, TAMIS_BAD_INPUT,
+                            "%s: logits of scored position %lld are not finite",
+                            tamis_head_origin(head), (long long)i);
             goto out;
         }
     }

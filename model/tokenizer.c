@@ -234,10 +234,6 @@ bool tamis_tokenizer_adds_bos(const tamis_tokenizer *t) {
     return t->adds_bos;
 }
 
-bool tamis_tokenizer_adds_eos(const tamis_tokenizer *t) {
-    return t->adds_eos;
-}
-
 void tamis_tokenizer_hash(const tamis_tokenizer *t, char hex[33]) {
     memcpy(hex, t->hash, 33);
 }

@@ -25,7 +25,6 @@ int32_t tamis_tokenizer_n_vocab(const tamis_tokenizer *t);
 int32_t tamis_tokenizer_bos(const tamis_tokenizer *t);
 int32_t tamis_tokenizer_eos(const tamis_tokenizer *t);
 bool tamis_tokenizer_adds_bos(const tamis_tokenizer *t);
-bool tamis_tokenizer_adds_eos(const tamis_tokenizer *t);
 
 typedef struct tamis_tokens {
     int32_t *ids;
