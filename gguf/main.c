@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/atomic_file.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/parse.h"
@@ -193,6 +194,14 @@ static const sub_command sub_commands[] = {
     { 0, "allow-gaps", TAMIS_OPTION_FLAG, &(a)->allow_gaps, NULL, "read files with unused bytes between tensors", 0, 0 }
 /* clang-format on */
 
+/* --json takes a file name, so that "--json model.gguf" alone would replace the model. */
+static tamis_status check_output(const arguments *args, const tamis_texts *files,
+                                 tamis_error *err) {
+    const char *path = args->common.json_path;
+    if (!path || strcmp(path, "-") == 0) return TAMIS_OK;
+    return tamis_output_check(path, files->items, files->n_items, err);
+}
+
 static tamis_status run_sub_command(const sub_command *sub, int argc, char **argv) {
     arguments args = { 0 };
     /* clang-format off */
@@ -231,6 +240,7 @@ static tamis_status run_sub_command(const sub_command *sub, int argc, char **arg
         goto out;
     }
     if (!st && !files.n_items) st = tamis_fail(&err, TAMIS_BAD_USAGE, "no file given");
+    if (!st) st = check_output(&args, &files, &err);
     if (!st) {
         tamis_log log = tamis_log_to_stream(stderr, args.common.quiet);
         st = sub->run(&args, &files, &log, &err);

@@ -69,6 +69,10 @@ run 3 check "$odd/nan-f32.gguf" "$fixtures/bad/empty.gguf"   # the gravest outco
 run 0 show --json - "$fixtures/valid/v3.gguf"; says out '"byte_order":'
 run 0 show --json "$tmp/v3.json" "$fixtures/valid/v3.gguf"; [ -s "$tmp/v3.json" ] || failures=$((failures + 1))
 run 1 check --json - "$odd/nan-f32.gguf"; says out '"n_bad":'
+cp "$fixtures/valid/v3.gguf" "$tmp/model.gguf"
+run 2 show --json "$tmp/model.gguf" "$tmp/model.gguf"; says err 'already a file of this run'
+run 2 check --json "$tmp/model.gguf" "$tmp/model.gguf"; says err 'already a file of this run'
+cmp "$tmp/model.gguf" "$fixtures/valid/v3.gguf" || failures=$((failures + 1))
 run 3 show "$tmp/missing.gguf";   says err "missing.gguf"
 run 2 shwo x;                     says err "did you mean 'show'"
 run 2 show
