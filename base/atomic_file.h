@@ -15,16 +15,16 @@ typedef struct tamis_output tamis_output;
 
 /* Start an output for `path` (its directory must exist). TAMIS_NO_RESOURCE with the cause (no
  * permission, no such directory, is a directory). */
-tamis_status tamis_output_open(const char *path, tamis_output **out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_output_open(const char *path, tamis_output **out,
+                               tamis_error *err) TAMIS_MUST_USE;
 const char *tamis_output_path(const tamis_output *out); /* final path; borrowed */
 
 /* Append at the current end (buffered). */
 tamis_status tamis_output_write(tamis_output *out, const void *data, size_t n_bytes,
                                 tamis_error *err) TAMIS_MUST_USE;
 /* Append n_bytes zero bytes. */
-tamis_status tamis_output_write_zeros(tamis_output *out, uint64_t n_bytes, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_output_write_zeros(tamis_output *out, uint64_t n_bytes,
+                                      tamis_error *err) TAMIS_MUST_USE;
 /* Overwrite bytes already written (for headers). */
 tamis_status tamis_output_rewrite(tamis_output *out, uint64_t offset, const void *data,
                                   size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
@@ -32,8 +32,8 @@ tamis_status tamis_output_rewrite(tamis_output *out, uint64_t offset, const void
 uint64_t tamis_output_size(const tamis_output *out);
 /* Reserve disk space now so that a full disk is known before the work (posix_fallocate-like;
  * the file still ends where writing ended). TAMIS_NO_RESOURCE when there is not enough. */
-tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes,
+                                  tamis_error *err) TAMIS_MUST_USE;
 
 /* Flush, fsync, rename over the target, fsync the directory; frees *out in every case. */
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
@@ -52,7 +52,7 @@ tamis_status tamis_write_file(const char *path, const void *data, size_t n_bytes
                               tamis_error *err) TAMIS_MUST_USE;
 
 /* Free bytes a user may write on the file system that holds (the directory of) `path`. */
-tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out,
+                                   tamis_error *err) TAMIS_MUST_USE;
 
 #endif

@@ -12,8 +12,8 @@ typedef enum tamis_hash_kind { TAMIS_HASH_XXH3_128, TAMIS_HASH_SHA256 } tamis_ha
 
 #define TAMIS_HASH_HEX_MAX 65 /* hex digits of the longest digest, and NUL */
 
-tamis_status tamis_hash_new(tamis_hash_kind kind, tamis_hash **out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_hash_new(tamis_hash_kind kind, tamis_hash **out,
+                            tamis_error *err) TAMIS_MUST_USE;
 void tamis_hash_free(tamis_hash *h);
 void tamis_hash_update(tamis_hash *h, const void *data, size_t n_bytes);
 /* Lower-case hex of the digest (canonical, as xxhsum -H2 and sha256sum print); the state is

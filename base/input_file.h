@@ -19,8 +19,8 @@ typedef enum tamis_input_mode { TAMIS_INPUT_READ, TAMIS_INPUT_MAP } tamis_input_
 tamis_status tamis_input_open(const char *path, tamis_input_mode mode, tamis_input **out,
                               tamis_error *err) TAMIS_MUST_USE;
 void tamis_input_close(tamis_input *in);
-const char *tamis_input_path(const tamis_input *in);  /* as given; borrowed */
-uint64_t tamis_input_size(const tamis_input *in);     /* at opening */
+const char *tamis_input_path(const tamis_input *in); /* as given; borrowed */
+uint64_t tamis_input_size(const tamis_input *in);    /* at opening */
 
 /* True when both paths name one file, or are spelled the same when there is none yet; false when
  * either is NULL. */

@@ -16,8 +16,8 @@ tamis_status tamis_json_parse(const char *text, size_t n_bytes, const char *what
 
 /* Write `value`, indented, with a final newline, atomically to `path`; "-" is standard output.
  * Numbers that are not finite are written as the strings "nan", "inf", "-inf". */
-tamis_status tamis_json_write(const cJSON *value, const char *path, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_json_write(const cJSON *value, const char *path,
+                              tamis_error *err) TAMIS_MUST_USE;
 
 /* Add a 64-bit integer; beyond +-2^53 it becomes a string so that no reader rounds it. */
 void tamis_json_add_int(cJSON *object, const char *key, int64_t value);

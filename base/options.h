@@ -30,14 +30,14 @@ typedef struct tamis_texts {
 void tamis_texts_release(tamis_texts *texts);
 
 typedef struct tamis_option {
-    char short_name;        /* 0 = none */
-    const char *long_name;  /* without "--"; the peer's alias may be given after a comma:
-                               "output,output-file" */
+    char short_name;       /* 0 = none */
+    const char *long_name; /* without "--"; the peer's alias may be given after a comma:
+                              "output,output-file" */
     tamis_option_kind kind;
     void *target;
-    const char *arg_name;   /* "N", "FILE"; NULL for flags */
-    const char *help;       /* one sentence, no full stop */
-    int64_t lo, hi;         /* INT only; both 0 = any */
+    const char *arg_name; /* "N", "FILE"; NULL for flags */
+    const char *help;     /* one sentence, no full stop */
+    int64_t lo, hi;       /* INT only; both 0 = any */
 } tamis_option;
 
 typedef struct tamis_example {
@@ -56,7 +56,8 @@ typedef struct tamis_command {
     bool options_first; /* stop at the first positional, as getopt's "+" */
 } tamis_command;
 
-/* Parse argv[1..argc). Long options as --name value or --name=value, short ones as -n value, -nvalue;
+/* Parse argv[1..argc). Long options as --name value or --name=value, short ones as -n value,
+ * -nvalue;
  * "--" ends options; a lone "-" is positional; negative numbers are accepted as option arguments.
  * Underscores in long names count as dashes. Positional arguments are appended to
  * *positional in order. TAMIS_BAD_USAGE with the nearest known option named. */
@@ -70,8 +71,8 @@ void tamis_options_man(const tamis_command *command, FILE *stream);
 /* The options every tool has. Rows for them come from TAMIS_COMMON_OPTIONS. */
 typedef struct tamis_common {
     bool help, version, quiet, man;
-    int64_t n_threads;    /* 0 = all cores */
-    uint64_t mem_bytes;   /* 0 = no limit */
+    int64_t n_threads;     /* 0 = all cores */
+    uint64_t mem_bytes;    /* 0 = no limit */
     const char *json_path; /* NULL = none, "-" = stdout */
 } tamis_common;
 

@@ -44,8 +44,9 @@ bool tamis_queue_pop(tamis_queue *queue, void **out);
 void tamis_queue_close(tamis_queue *queue);
 
 /* Interruption. A tool's main.c installs the handlers for SIGINT and SIGTERM once (SIGPIPE and
- * SIGXFSZ are ignored then: such a write fails instead); long loops in libraries poll tamis_interrupted() and return tamis_fail_interrupted(). A second signal ends the
- * process at once (temporaries are unlinked first, see atomic_file.h). */
+ * SIGXFSZ are ignored then: such a write fails instead); long loops in libraries poll
+ * tamis_interrupted() and return tamis_fail_interrupted(). A second signal ends the process at once
+ * (temporaries are unlinked first, see atomic_file.h). */
 void tamis_interrupt_install(void);
 bool tamis_interrupted(void);
 tamis_status tamis_fail_interrupted(tamis_error *err);

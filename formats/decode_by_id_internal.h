@@ -10,4 +10,4 @@
     [30] = bf16_decode,    [34] = tq1_0_decode,   [35] = tq2_0_decode,   [39] = mxfp4_decode,
     [40] = nvfp4_decode,   [41] = q1_0_decode,    [42] = q2_0_decode,    [64] = iq1_xs_decode,
     [65] = iq1_xxs_decode, [66] = iq1_xxxs_decode,
-/* clang-format on */
+                  /* clang-format on */

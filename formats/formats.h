@@ -69,12 +69,12 @@ typedef struct tamis_type_field {
 /* One row of the table. Constant, never freed. */
 typedef struct tamis_type {
     int32_t id;
-    const char *name;      /* as in reference/tensor-types.md: "q4_K", "iq4_xs", "f16" */
+    const char *name; /* as in reference/tensor-types.md: "q4_K", "iq4_xs", "f16" */
     tamis_type_class class;
-    uint32_t block_elems;  /* 0 for retired types */
+    uint32_t block_elems; /* 0 for retired types */
     uint32_t block_bytes;
     tamis_importance_use importance;
-    int32_t fallback_id;   /* used when ne0 does not divide; -1 = none (an error) */
+    int32_t fallback_id; /* used when ne0 does not divide; -1 = none (an error) */
 
     /* Plain versions, always present where the type can be decoded / encoded; NULL otherwise.
      * n_elems is a multiple of block_elems. */

@@ -30,13 +30,13 @@ static tamis_status check_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t
     uint64_t blocks_per_piece = PIECE_BYTES / block_bytes, first = 0;
     uint64_t blocks_per_row = t->ne[0] / t->type->block_elems;
     const tamis_input *input = g->files[t->i_file].input;
-    *finding = (tamis_gguf_finding){ .tensor = t->name,
-                                     .is_scale = t->type->class != TAMIS_CLASS_FLOAT };
+    *finding =
+        (tamis_gguf_finding){.tensor = t->name, .is_scale = t->type->class != TAMIS_CLASS_FLOAT};
     for (uint64_t at = 0; at < n_blocks; at += blocks_per_piece) {
         uint64_t n = n_blocks - at < blocks_per_piece ? n_blocks - at : blocks_per_piece;
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
-        tamis_status st = tamis_gguf_read_tensor(g, t, at * block_bytes, n * block_bytes, piece,
-                                                 err);
+        tamis_status st =
+            tamis_gguf_read_tensor(g, t, at * block_bytes, n * block_bytes, piece, err);
         if (st) return st;
         if (input) tamis_input_dont_need(input, t->file_offset + at * block_bytes, n * block_bytes);
         finding->n_bad += count_bad(t->type, piece, (int64_t)n, at, finding->n_bad, &first);

@@ -15,9 +15,20 @@
 #include "formats/formats.h"
 
 typedef enum tamis_gguf_kind {
-    TAMIS_GGUF_U8, TAMIS_GGUF_I8, TAMIS_GGUF_U16, TAMIS_GGUF_I16, TAMIS_GGUF_U32, TAMIS_GGUF_I32,
-    TAMIS_GGUF_F32, TAMIS_GGUF_BOOL, TAMIS_GGUF_STRING, TAMIS_GGUF_ARRAY, TAMIS_GGUF_U64,
-    TAMIS_GGUF_I64, TAMIS_GGUF_F64, TAMIS_GGUF_N_KINDS,
+    TAMIS_GGUF_U8,
+    TAMIS_GGUF_I8,
+    TAMIS_GGUF_U16,
+    TAMIS_GGUF_I16,
+    TAMIS_GGUF_U32,
+    TAMIS_GGUF_I32,
+    TAMIS_GGUF_F32,
+    TAMIS_GGUF_BOOL,
+    TAMIS_GGUF_STRING,
+    TAMIS_GGUF_ARRAY,
+    TAMIS_GGUF_U64,
+    TAMIS_GGUF_I64,
+    TAMIS_GGUF_F64,
+    TAMIS_GGUF_N_KINDS,
 } tamis_gguf_kind;
 
 /* "u8" ... "f64", "str", "arr". */
@@ -42,17 +53,17 @@ typedef struct tamis_gguf_kv {
 
 /* One tensor. Strings are NUL-terminated copies owned by the handle. */
 typedef struct tamis_gguf_tensor {
-    const char *name;        /* 1..63 bytes, no NUL */
-    int32_t n_dims;          /* 1..4 */
-    uint64_t ne[4];          /* unused dimensions are 1 */
+    const char *name; /* 1..63 bytes, no NUL */
+    int32_t n_dims;   /* 1..4 */
+    uint64_t ne[4];   /* unused dimensions are 1 */
     int32_t type_id;
-    const tamis_type *type;  /* NULL when the id is unknown */
-    uint64_t offset;         /* in its file's data section */
-    uint64_t file_offset;    /* from byte 0 of its file */
-    uint64_t n_bytes;        /* data without padding; for an unknown or retired type the extent
-                                up to the next tensor, or 0 with is_size_known false */
+    const tamis_type *type; /* NULL when the id is unknown */
+    uint64_t offset;        /* in its file's data section */
+    uint64_t file_offset;   /* from byte 0 of its file */
+    uint64_t n_bytes;       /* data without padding; for an unknown or retired type the extent
+                               up to the next tensor, or 0 with is_size_known false */
     bool is_size_known;
-    int32_t i_file;          /* which file of the set */
+    int32_t i_file; /* which file of the set */
 } tamis_gguf_tensor;
 
 typedef struct tamis_gguf_options {
@@ -110,8 +121,8 @@ bool tamis_gguf_kv_string(const tamis_gguf *g, const tamis_gguf_kv *kv, uint64_t
 bool tamis_gguf_kv_next_string(const tamis_gguf *g, const tamis_gguf_kv *kv, uint64_t *cursor,
                                tamis_bytes *out);
 
-/* Typed getters by key. Absent: *out = fallback and TAMIS_OK. Any integer width is accepted when the
- * value lies in [lo, hi]; the wrong type or range is TAMIS_BAD_INPUT naming the key; the caller
+/* Typed getters by key. Absent: *out = fallback and TAMIS_OK. Any integer width is accepted when
+ * the value lies in [lo, hi]; the wrong type or range is TAMIS_BAD_INPUT naming the key; the caller
  * puts the file before it. */
 tamis_status tamis_gguf_get_int(const tamis_gguf *g, const char *key, int64_t lo, int64_t hi,
                                 int64_t fallback, int64_t *out, tamis_error *err) TAMIS_MUST_USE;
@@ -126,7 +137,8 @@ tamis_status tamis_gguf_get_string(const tamis_gguf *g, const char *key, tamis_b
 /* --- tensors (of the whole set, in file order) --- */
 int64_t tamis_gguf_n_tensors(const tamis_gguf *g);
 const tamis_gguf_tensor *tamis_gguf_tensor_at(const tamis_gguf *g, int64_t i);
-const tamis_gguf_tensor *tamis_gguf_find_tensor(const tamis_gguf *g, const char *name); /* or NULL */
+const tamis_gguf_tensor *tamis_gguf_find_tensor(const tamis_gguf *g,
+                                                const char *name); /* or NULL */
 uint64_t tamis_tensor_n_elems(const tamis_gguf_tensor *t);
 uint64_t tamis_tensor_n_rows(const tamis_gguf_tensor *t); /* ne1 * ne2 * ne3 */
 /* Bytes of one row; 0 when the size is unknown. */
@@ -136,23 +148,23 @@ uint64_t tamis_tensor_row_bytes(const tamis_gguf_tensor *t);
  * (ranges of big-endian files must be whole blocks). TAMIS_BAD_INPUT naming file and tensor when
  * the file has become too short. Thread-safe. */
 tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t,
-                                    uint64_t offset, uint64_t n_bytes, void *dst, tamis_error *err)
-    TAMIS_MUST_USE;
+                                    uint64_t offset, uint64_t n_bytes, void *dst,
+                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* --- checks --- */
 typedef struct tamis_gguf_finding {
-    const char *tensor;   /* borrowed */
-    uint64_t row, block;  /* of the first bad one */
-    uint64_t n_bad;       /* blocks (values, for float types) */
-    bool is_scale;        /* a scale, not a value */
+    const char *tensor;  /* borrowed */
+    uint64_t row, block; /* of the first bad one */
+    uint64_t n_bad;      /* blocks (values, for float types) */
+    bool is_scale;       /* a scale, not a value */
 } tamis_gguf_finding;
 
 /* Read every tensor's data and look for non-finite values and scales. Calls `found` per bad tensor.
  * *n_bad_tensors counts them. */
 tamis_status tamis_gguf_check_values(const tamis_gguf *g,
                                      void (*found)(void *ctx, const tamis_gguf_finding *finding),
-                                     void *ctx, int64_t *n_bad_tensors, tamis_error *err)
-    TAMIS_MUST_USE;
+                                     void *ctx, int64_t *n_bad_tensors,
+                                     tamis_error *err) TAMIS_MUST_USE;
 
 /* --- names (keys that the reference fixes) --- */
 /* Name of a general.file_type value ("Q4_K_M"), or NULL. */
@@ -178,30 +190,29 @@ tamis_status tamis_gguf_set_bool(tamis_gguf_writer *w, const char *key, bool val
                                  tamis_error *err) TAMIS_MUST_USE;
 tamis_status tamis_gguf_set_string(tamis_gguf_writer *w, const char *key, const char *data,
                                    size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
-tamis_status tamis_gguf_set_strings(tamis_gguf_writer *w, const char *key,
-                                    const char *const *items, uint64_t n_items, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_gguf_set_strings(tamis_gguf_writer *w, const char *key, const char *const *items,
+                                    uint64_t n_items, tamis_error *err) TAMIS_MUST_USE;
 /* Copy one value (any kind, byte order turned to little-endian), or all of them in order. */
 tamis_status tamis_gguf_set_copy(tamis_gguf_writer *w, const tamis_gguf *from,
                                  const tamis_gguf_kv *kv, tamis_error *err) TAMIS_MUST_USE;
-tamis_status tamis_gguf_set_all(tamis_gguf_writer *w, const tamis_gguf *from, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_gguf_set_all(tamis_gguf_writer *w, const tamis_gguf *from,
+                                tamis_error *err) TAMIS_MUST_USE;
 /* Remove a key; no error when absent. */
 void tamis_gguf_unset(tamis_gguf_writer *w, const char *key);
 
 /* Append a tensor info; trailing dimensions of 1 are trimmed. The alignment key in force when
  * begin is called decides the layout. */
 tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32_t type_id,
-                                   int32_t n_dims, const uint64_t *ne, tamis_error *err)
-    TAMIS_MUST_USE;
+                                   int32_t n_dims, const uint64_t *ne,
+                                   tamis_error *err) TAMIS_MUST_USE;
 
 /* Exact size of the finished file, known before any data is written. */
-tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out,
+                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* Open the output (atomic_file), reserve its space, write header and infos. */
-tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path,
+                              tamis_error *err) TAMIS_MUST_USE;
 /* Append data of the current tensor (any split into pieces); padding follows by itself when the
  * tensor is complete. More bytes than it has: an internal error, TAMIS_BAD_USAGE. */
 tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,

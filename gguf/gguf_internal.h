@@ -15,33 +15,33 @@
 
 enum {
     GGUF_HEADER_BYTES = 24,
-    GGUF_MIN_KV_BYTES = 14,     /* length, one byte of key, kind, one byte of value */
-    GGUF_MIN_INFO_BYTES = 24,   /* length, n_dims, type, offset */
+    GGUF_MIN_KV_BYTES = 14,   /* length, one byte of key, kind, one byte of value */
+    GGUF_MIN_INFO_BYTES = 24, /* length, n_dims, type, offset */
     GGUF_MAX_KEY_BYTES = 65535,
     GGUF_MAX_NAME_BYTES = 63,
     GGUF_DEFAULT_ALIGNMENT = 32,
-    GGUF_MAX_BLOCKS = 65536,    /* layers a model may have */
-    GGUF_QUOTE_BYTES = 160,     /* buffer for a name quoted in a message */
+    GGUF_MAX_BLOCKS = 65536, /* layers a model may have */
+    GGUF_QUOTE_BYTES = 160,  /* buffer for a name quoted in a message */
 };
 
 typedef struct gguf_file {
     char *path;
-    tamis_input *input;     /* NULL when the bytes lie in memory */
-    const uint8_t *memory;  /* borrowed; NULL with an input */
+    tamis_input *input;    /* NULL when the bytes lie in memory */
+    const uint8_t *memory; /* borrowed; NULL with an input */
     uint64_t size;
 
-    uint8_t *head;          /* bytes 0 .. head_bytes of the file */
+    uint8_t *head; /* bytes 0 .. head_bytes of the file */
     uint64_t head_bytes, head_capacity;
-    uint64_t pos;           /* next byte to parse */
+    uint64_t pos; /* next byte to parse */
 
     uint32_t version;
     bool is_big_endian;
     uint32_t alignment;
     uint64_t n_kv, n_tensors;
-    uint32_t *kv_offsets;   /* [n_kv] of the records, ascending */
+    uint32_t *kv_offsets; /* [n_kv] of the records, ascending */
     uint64_t kv_capacity;
     uint64_t kv_end, infos_end, data_offset;
-    tamis_name_index keys;  /* handles are offsets of records */
+    tamis_name_index keys; /* handles are offsets of records */
     uint64_t trailing_bytes;
 } gguf_file;
 
@@ -73,12 +73,12 @@ static inline const char *gguf_quote(tamis_bytes text, char out[GGUF_QUOTE_BYTES
 }
 
 /* reader.c: copy more of the file into head, parse header and metadata. */
-tamis_status gguf_need(gguf_file *f, uint64_t n_bytes, const char *what, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status gguf_need(gguf_file *f, uint64_t n_bytes, const char *what,
+                       tamis_error *err) TAMIS_MUST_USE;
 tamis_status gguf_take_uint(gguf_file *f, size_t width, const char *what, uint64_t *out,
                             tamis_error *err) TAMIS_MUST_USE;
-tamis_status gguf_take_string(gguf_file *f, const char *what, tamis_bytes *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status gguf_take_string(gguf_file *f, const char *what, tamis_bytes *out,
+                              tamis_error *err) TAMIS_MUST_USE;
 tamis_status gguf_read_metadata(gguf_file *f, tamis_error *err) TAMIS_MUST_USE;
 void gguf_file_release(gguf_file *f);
 
@@ -103,22 +103,22 @@ bool gguf_arch_int(const gguf_file *f, const char *suffix, int64_t *out);
 
 /* tensors.c: the tensor table of one file, appended to g->tensors; then the rules over a set. */
 tamis_status gguf_read_tensor_infos(tamis_gguf *g, int32_t i_file,
-                                    const tamis_gguf_options *options, tamis_error *err)
-    TAMIS_MUST_USE;
+                                    const tamis_gguf_options *options,
+                                    tamis_error *err) TAMIS_MUST_USE;
 tamis_status gguf_index_tensors(tamis_gguf *g, tamis_error *err) TAMIS_MUST_USE;
 tamis_status gguf_check_layer_numbers(const tamis_gguf *g, tamis_error *err) TAMIS_MUST_USE;
 
 /* split.c: whether a file is one of a set, and the paths of the set. */
 typedef struct gguf_split {
-    int64_t count;          /* 0: a single file */
+    int64_t count; /* 0: a single file */
     int64_t no;
-    int64_t n_tensors;      /* over the set */
-    char *prefix;           /* path without "-00001-of-00003.gguf"; owned */
+    int64_t n_tensors; /* over the set */
+    char *prefix;      /* path without "-00001-of-00003.gguf"; owned */
 } gguf_split;
 tamis_status gguf_read_split(const gguf_file *f, gguf_split *out, tamis_error *err) TAMIS_MUST_USE;
 /* Path of part i, to be freed. */
-tamis_status gguf_split_path(const gguf_split *split, int64_t i, char **out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status gguf_split_path(const gguf_split *split, int64_t i, char **out,
+                             tamis_error *err) TAMIS_MUST_USE;
 /* Part i must say the same as the one that was opened. */
 tamis_status gguf_check_part(const gguf_file *f, const gguf_split *split, int64_t i,
                              tamis_error *err) TAMIS_MUST_USE;

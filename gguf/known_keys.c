@@ -23,7 +23,7 @@ typedef enum known_kind {
 typedef struct known_key {
     const char *key; /* "{arch}" stands for the value of general.architecture */
     known_kind kind;
-    int64_t lo, hi;  /* of integers */
+    int64_t lo, hi; /* of integers */
 } known_key;
 
 #define ANY_INT INT64_MIN, INT64_MAX
@@ -227,8 +227,8 @@ static bool is_attention_free(const gguf_file *f) {
     return false;
 }
 
-static tamis_status check_layer_array(const gguf_file *f, const char *key,
-                                      const tamis_gguf_kv *kv, tamis_error *err) {
+static tamis_status check_layer_array(const gguf_file *f, const char *key, const tamis_gguf_kv *kv,
+                                      tamis_error *err) {
     int64_t n_layers;
     if (kv->kind != TAMIS_GGUF_ARRAY) return TAMIS_OK;
     if (!gguf_arch_int(f, "block_count", &n_layers) || kv->n_elems == (uint64_t)n_layers)

@@ -22,14 +22,14 @@ typedef struct arguments {
 } arguments;
 
 static tamis_gguf_options reading_options(const arguments *args, const tamis_log *log) {
-    return (tamis_gguf_options){ .allow_gaps = args->allow_gaps, .log = log };
+    return (tamis_gguf_options){.allow_gaps = args->allow_gaps, .log = log};
 }
 
 /* --- gguf show --- */
 
 static tamis_status show_file(const arguments *args, const char *path, const tamis_log *log,
                               tamis_error *err) {
-    tamis_gguf_show_options options = { .no_tensors = args->no_tensors, .all = args->all };
+    tamis_gguf_show_options options = {.no_tensors = args->no_tensors, .all = args->all};
     tamis_gguf_options reading = reading_options(args, log);
     tamis_gguf *g = NULL;
     cJSON *json = NULL;
@@ -46,8 +46,8 @@ static tamis_status show_file(const arguments *args, const char *path, const tam
     return st;
 }
 
-static tamis_status run_show(const arguments *args, const tamis_texts *files,
-                             const tamis_log *log, tamis_error *err) {
+static tamis_status run_show(const arguments *args, const tamis_texts *files, const tamis_log *log,
+                             tamis_error *err) {
     if (args->common.json_path && files->n_items > 1)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--json takes one file at a time");
     for (size_t i = 0; i < files->n_items; i++) {
@@ -103,7 +103,7 @@ static tamis_status check_file(const arguments *args, const char *path, const ta
     int64_t n_bad = 0;
     tamis_status st = tamis_gguf_open(path, &reading, &g, err);
     if (st) return st;
-    check_report report = { .path = path };
+    check_report report = {.path = path};
     if (args->common.json_path) {
         cJSON *item = cJSON_CreateObject();
         cJSON_AddItemToArray(results, item);
@@ -127,8 +127,8 @@ static tamis_status check_file(const arguments *args, const char *path, const ta
 }
 
 /* Every file is looked at; the gravest outcome is the status. */
-static tamis_status run_check(const arguments *args, const tamis_texts *files,
-                              const tamis_log *log, tamis_error *err) {
+static tamis_status run_check(const arguments *args, const tamis_texts *files, const tamis_log *log,
+                              tamis_error *err) {
     cJSON *root = cJSON_CreateObject(), *results = cJSON_AddArrayToObject(root, "files");
     tamis_status worst = TAMIS_OK;
     if (args->deep && args->quick) {
@@ -139,8 +139,10 @@ static tamis_status run_check(const arguments *args, const tamis_texts *files,
         tamis_error own;
         tamis_status st = check_file(args, files->items[i], log, results, &own);
         if (!st) continue;
-        if (worst && st <= worst) (void)tamis_report("gguf check", &own);
-        else if (worst) (void)tamis_report("gguf check", err);
+        if (worst && st <= worst)
+            (void)tamis_report("gguf check", &own);
+        else if (worst)
+            (void)tamis_report("gguf check", err);
         if (st > worst) {
             worst = st;
             *err = own;
@@ -169,24 +171,24 @@ typedef struct sub_command {
 } sub_command;
 
 static const tamis_example show_examples[] = {
-    { "gguf show model.gguf", "header, metadata, tensors and totals" },
-    { "gguf show --no-tensors --all model.gguf", "metadata only, nothing shortened" },
-    { "gguf show --json - model.gguf", "everything as JSON on standard output" },
+    {"gguf show model.gguf", "header, metadata, tensors and totals"},
+    {"gguf show --no-tensors --all model.gguf", "metadata only, nothing shortened"},
+    {"gguf show --json - model.gguf", "everything as JSON on standard output"},
 };
 static const tamis_example check_examples[] = {
-    { "gguf check model.gguf", "structure, known keys and every value" },
-    { "gguf check --quick *.gguf", "the headers only" },
+    {"gguf check model.gguf", "structure, known keys and every value"},
+    {"gguf check --quick *.gguf", "the headers only"},
 };
 static const sub_command sub_commands[] = {
-    { "show", "print what a model file holds",
-      "FILE may be any part of a split model: the whole set is opened. A file that breaks the "
-      "container's rules is refused with the reason.",
-      run_show, show_examples, N_OF(show_examples) },
-    { "check", "check structure and values of model files",
-      "FILE may be any part of a split model: the whole set is opened. Values and block scales "
-      "that are not finite are named; every file is looked at, and the gravest outcome is the "
-      "exit code.",
-      run_check, check_examples, N_OF(check_examples) },
+    {"show", "print what a model file holds",
+     "FILE may be any part of a split model: the whole set is opened. A file that breaks the "
+     "container's rules is refused with the reason.",
+     run_show, show_examples, N_OF(show_examples)},
+    {"check", "check structure and values of model files",
+     "FILE may be any part of a split model: the whole set is opened. Values and block scales "
+     "that are not finite are named; every file is looked at, and the gravest outcome is the "
+     "exit code.",
+     run_check, check_examples, N_OF(check_examples)},
 };
 
 /* clang-format off */
@@ -203,7 +205,7 @@ static tamis_status check_output(const arguments *args, const tamis_texts *files
 }
 
 static tamis_status run_sub_command(const sub_command *sub, int argc, char **argv) {
-    arguments args = { 0 };
+    arguments args = {0};
     /* clang-format off */
     const tamis_option show_options[] = {
         { 0, "all",        TAMIS_OPTION_FLAG, &args.all,        NULL, "print whole strings and arrays", 0, 0 },
@@ -232,8 +234,8 @@ static tamis_status run_sub_command(const sub_command *sub, int argc, char **arg
         .examples = sub->examples,
         .n_examples = sub->n_examples,
     };
-    tamis_texts files = { 0 };
-    tamis_error err = { 0 };
+    tamis_texts files = {0};
+    tamis_error err = {0};
     tamis_status st = tamis_options_parse(&command, argc, argv, &files, &err);
     if (tamis_common_handled(&args.common, &command)) {
         st = TAMIS_OK;
@@ -254,20 +256,20 @@ out:
 
 /* --help and the like before any sub-command, or no sub-command that exists. */
 static tamis_status run_bare(int argc, char **argv) {
-    tamis_common common = { 0 };
-    const tamis_option options[] = { TAMIS_COMMON_OPTIONS(&common) };
+    tamis_common common = {0};
+    const tamis_option options[] = {TAMIS_COMMON_OPTIONS(&common)};
     static const tamis_example examples[] = {
-        { "gguf show model.gguf", "print what a file holds" },
-        { "gguf check model.gguf", "check structure and every value" },
-        { "gguf show --help", "the options of a sub-command" },
+        {"gguf show model.gguf", "print what a file holds"},
+        {"gguf check model.gguf", "check structure and every value"},
+        {"gguf show --help", "the options of a sub-command"},
     };
     const char *names[N_OF(sub_commands)];
     char usage[256];
     size_t n = 0;
     for (size_t i = 0; i < N_OF(sub_commands); i++) {
         names[i] = sub_commands[i].name;
-        n += (size_t)snprintf(usage + n, sizeof usage - n, "%s%s [options] FILE...",
-                              i ? "\n" : "", names[i]);
+        n += (size_t)snprintf(usage + n, sizeof usage - n, "%s%s [options] FILE...", i ? "\n" : "",
+                              names[i]);
     }
     tamis_command command = {
         .name = "gguf",
@@ -279,8 +281,8 @@ static tamis_status run_bare(int argc, char **argv) {
         .n_examples = N_OF(examples),
         .options_first = true,
     };
-    tamis_texts words = { 0 };
-    tamis_error err = { 0 };
+    tamis_texts words = {0};
+    tamis_error err = {0};
     tamis_status st = tamis_options_parse(&command, argc, argv, &words, &err);
     if (tamis_common_handled(&common, &command)) {
         tamis_texts_release(&words);

@@ -10,13 +10,13 @@ static const struct {
     const char *name;
     uint8_t n_bytes;
 } kinds[TAMIS_GGUF_N_KINDS] = {
-    [TAMIS_GGUF_U8] = { "u8", 1 },      [TAMIS_GGUF_I8] = { "i8", 1 },
-    [TAMIS_GGUF_U16] = { "u16", 2 },    [TAMIS_GGUF_I16] = { "i16", 2 },
-    [TAMIS_GGUF_U32] = { "u32", 4 },    [TAMIS_GGUF_I32] = { "i32", 4 },
-    [TAMIS_GGUF_F32] = { "f32", 4 },    [TAMIS_GGUF_BOOL] = { "bool", 1 },
-    [TAMIS_GGUF_STRING] = { "str", 0 }, [TAMIS_GGUF_ARRAY] = { "arr", 0 },
-    [TAMIS_GGUF_U64] = { "u64", 8 },    [TAMIS_GGUF_I64] = { "i64", 8 },
-    [TAMIS_GGUF_F64] = { "f64", 8 },
+    [TAMIS_GGUF_U8] = {"u8", 1},      [TAMIS_GGUF_I8] = {"i8", 1},
+    [TAMIS_GGUF_U16] = {"u16", 2},    [TAMIS_GGUF_I16] = {"i16", 2},
+    [TAMIS_GGUF_U32] = {"u32", 4},    [TAMIS_GGUF_I32] = {"i32", 4},
+    [TAMIS_GGUF_F32] = {"f32", 4},    [TAMIS_GGUF_BOOL] = {"bool", 1},
+    [TAMIS_GGUF_STRING] = {"str", 0}, [TAMIS_GGUF_ARRAY] = {"arr", 0},
+    [TAMIS_GGUF_U64] = {"u64", 8},    [TAMIS_GGUF_I64] = {"i64", 8},
+    [TAMIS_GGUF_F64] = {"f64", 8},
 };
 
 const char *tamis_gguf_kind_name(tamis_gguf_kind kind) {
@@ -30,11 +30,11 @@ size_t gguf_kind_bytes(tamis_gguf_kind kind) {
 tamis_bytes gguf_string_at(const void *file, uint32_t offset) {
     const gguf_file *f = file;
     const uint8_t *p = f->head + offset;
-    return (tamis_bytes){ (const char *)p + 8, (size_t)gguf_load(p, 8, f->is_big_endian) };
+    return (tamis_bytes){(const char *)p + 8, (size_t)gguf_load(p, 8, f->is_big_endian)};
 }
 
 tamis_gguf_kv gguf_file_kv(const gguf_file *f, uint64_t index) {
-    tamis_gguf_kv kv = { .key = gguf_string_at(f, f->kv_offsets[index]), .index = (int32_t)index };
+    tamis_gguf_kv kv = {.key = gguf_string_at(f, f->kv_offsets[index]), .index = (int32_t)index};
     const uint8_t *p = (const uint8_t *)kv.key.data + kv.key.n_bytes;
     kv.kind = kv.elem_kind = (tamis_gguf_kind)gguf_load(p, 4, f->is_big_endian);
     kv.n_elems = 1;
@@ -50,15 +50,17 @@ static uint64_t record_number(const gguf_file *f, uint32_t offset) {
     uint64_t lo = 0, hi = f->n_kv - 1;
     while (lo < hi) {
         uint64_t mid = (lo + hi) / 2;
-        if (f->kv_offsets[mid] < offset) lo = mid + 1;
-        else hi = mid;
+        if (f->kv_offsets[mid] < offset)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo;
 }
 
 bool gguf_file_find(const gguf_file *f, const char *key, tamis_gguf_kv *out) {
-    uint32_t offset = tamis_name_index_find(&f->keys, gguf_string_at, f,
-                                            (tamis_bytes){ key, strlen(key) });
+    uint32_t offset =
+        tamis_name_index_find(&f->keys, gguf_string_at, f, (tamis_bytes){key, strlen(key)});
     if (offset) *out = gguf_file_kv(f, record_number(f, offset));
     return offset != 0;
 }
@@ -108,8 +110,8 @@ bool gguf_file_int(const gguf_file *f, const tamis_gguf_kv *kv, uint64_t i, int6
     uint64_t bits;
     if (!is_integer(kv->elem_kind) || !load_element(f, kv, i, &bits)) return false;
     if (!is_signed(kv->elem_kind) && bits > INT64_MAX) return false;
-    *out = is_signed(kv->elem_kind) ? sign_extend(bits, kinds[kv->elem_kind].n_bytes)
-                                    : (int64_t)bits;
+    *out =
+        is_signed(kv->elem_kind) ? sign_extend(bits, kinds[kv->elem_kind].n_bytes) : (int64_t)bits;
     return true;
 }
 
@@ -192,8 +194,10 @@ static bool string_element(const tamis_gguf *g, const tamis_gguf_kv *kv, uint64_
     uint64_t first = (uint64_t)(gguf_file_payload(f, kv) - f->head);
     uint64_t last_seen = atomic_load_explicit(g->string_cursor, memory_order_relaxed);
     uint64_t at = 0, cursor = last_seen & UINT32_MAX;
-    if (cursor >= first && cursor < record_end(f, kv) && last_seen >> 32 <= i) at = last_seen >> 32;
-    else cursor = first;
+    if (cursor >= first && cursor < record_end(f, kv) && last_seen >> 32 <= i)
+        at = last_seen >> 32;
+    else
+        cursor = first;
     for (;; at++) {
         uint64_t here = cursor;
         if (!gguf_file_next_string(f, kv, &cursor, out)) return false;
@@ -261,7 +265,7 @@ tamis_status tamis_gguf_get_bool(const tamis_gguf *g, const char *key, bool fall
 tamis_status tamis_gguf_get_string(const tamis_gguf *g, const char *key, tamis_bytes *out,
                                    tamis_error *err) {
     tamis_gguf_kv kv;
-    *out = (tamis_bytes){ 0 };
+    *out = (tamis_bytes){0};
     if (!tamis_gguf_find(g, key, &kv)) return TAMIS_OK;
     if (kv.kind != TAMIS_GGUF_STRING) return wrong_kind(key, "a string", &kv, err);
     (void)tamis_gguf_kv_string(g, &kv, 0, out);

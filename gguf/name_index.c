@@ -19,13 +19,13 @@ tamis_status tamis_name_index_init(tamis_name_index *index, uint64_t n_names, ta
     uint64_t n_slots = n_names + n_names / 3 + 2;
     uint32_t *slots = tamis_alloc_array(n_slots, sizeof *slots, err);
     if (!slots) return TAMIS_NO_RESOURCE;
-    *index = (tamis_name_index){ .slots = slots, .n_slots = n_slots, .seed = seed };
+    *index = (tamis_name_index){.slots = slots, .n_slots = n_slots, .seed = seed};
     return TAMIS_OK;
 }
 
 void tamis_name_index_release(tamis_name_index *index) {
     free(index->slots);
-    *index = (tamis_name_index){ 0 };
+    *index = (tamis_name_index){0};
 }
 
 /* The slot that holds `name`, or the free one where it belongs. */

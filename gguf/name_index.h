@@ -20,8 +20,8 @@ typedef struct tamis_name_index {
 typedef tamis_bytes tamis_name_fn(const void *ctx, uint32_t handle);
 
 /* Room for n_names; at most 2^31. */
-tamis_status tamis_name_index_init(tamis_name_index *index, uint64_t n_names, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_name_index_init(tamis_name_index *index, uint64_t n_names,
+                                   tamis_error *err) TAMIS_MUST_USE;
 void tamis_name_index_release(tamis_name_index *index);
 
 /* Handle of `name`, or 0. An index that was never initialised is empty. */

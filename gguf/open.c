@@ -29,8 +29,8 @@ static tamis_status open_bytes(gguf_file *f, const char *path, const void *data,
         f->size = n_bytes;
         return TAMIS_OK;
     }
-    tamis_status st = tamis_input_open(path, no_map ? TAMIS_INPUT_READ : TAMIS_INPUT_MAP,
-                                       &f->input, err);
+    tamis_status st =
+        tamis_input_open(path, no_map ? TAMIS_INPUT_READ : TAMIS_INPUT_MAP, &f->input, err);
     if (!st) f->size = tamis_input_size(f->input);
     return st;
 }
@@ -46,8 +46,8 @@ static tamis_status read_file_metadata(gguf_file *f, tamis_error *err) {
 /* Append a file to the set and read its metadata; it belongs to g from here on. */
 static tamis_status add_file(tamis_gguf *g, const char *path, const void *data, size_t n_bytes,
                              const tamis_gguf_options *options, tamis_error *err) {
-    tamis_status st = tamis_grow(&g->files, &g->files_capacity, g->n_files + 1, sizeof *g->files,
-                                 err);
+    tamis_status st =
+        tamis_grow(&g->files, &g->files_capacity, g->n_files + 1, sizeof *g->files, err);
     if (st) return st;
     gguf_file *f = &g->files[g->n_files++];
     st = open_bytes(f, path, data, n_bytes, options->no_map, err);
@@ -90,7 +90,7 @@ static tamis_status open_set(const char *path, const void *data, size_t n_bytes,
                              const tamis_gguf_options *options, tamis_gguf **out,
                              tamis_error *err) {
     static const tamis_gguf_options defaults;
-    gguf_split split = { 0 };
+    gguf_split split = {0};
     tamis_status st = TAMIS_NO_RESOURCE;
     if (!options) options = &defaults;
     *out = NULL;
@@ -183,7 +183,7 @@ const tamis_gguf_tensor *tamis_gguf_tensor_at(const tamis_gguf *g, int64_t i) {
 static tamis_status read_fail(const tamis_gguf *g, const tamis_gguf_tensor *t, const char *what,
                               tamis_error *err) {
     char quoted[GGUF_QUOTE_BYTES];
-    gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, quoted);
+    gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
     return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': %s", g->files[t->i_file].path, quoted,
                       what);
 }
@@ -208,7 +208,7 @@ tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor
         tamis_status st = tamis_input_read(f->input, at, n, dst, err);
         if (st) {
             char quoted[GGUF_QUOTE_BYTES];
-            gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, quoted);
+            gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
             return tamis_fail_prefix(err, "tensor '%s'", quoted);
         }
     } else {

@@ -18,7 +18,7 @@ void gguf_file_release(gguf_file *f) {
     free(f->head);
     free(f->kv_offsets);
     tamis_name_index_release(&f->keys);
-    *f = (gguf_file){ 0 };
+    *f = (gguf_file){0};
 }
 
 /* Copy bytes of the file to dst in small pieces, and let go of each piece's mapped pages. */
@@ -51,8 +51,8 @@ static tamis_status fill_head(gguf_file *f, uint64_t end, tamis_error *err) {
         return tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory: %llu bytes for the header",
                           (ull)wanted);
     f->head = head;
-    tamis_status st = copy_bytes(f, f->head_bytes, wanted - f->head_bytes, head + f->head_bytes,
-                                 err);
+    tamis_status st =
+        copy_bytes(f, f->head_bytes, wanted - f->head_bytes, head + f->head_bytes, err);
     if (st) return st;
     f->head_bytes = wanted;
     return TAMIS_OK;
@@ -75,8 +75,7 @@ tamis_status gguf_take_uint(gguf_file *f, size_t width, const char *what, uint64
     return TAMIS_OK;
 }
 
-tamis_status gguf_take_string(gguf_file *f, const char *what, tamis_bytes *out,
-                              tamis_error *err) {
+tamis_status gguf_take_string(gguf_file *f, const char *what, tamis_bytes *out, tamis_error *err) {
     uint64_t n_bytes;
     tamis_status st = gguf_take_uint(f, 8, what, &n_bytes, err);
     if (st) return st;
@@ -87,7 +86,7 @@ tamis_status gguf_take_string(gguf_file *f, const char *what, tamis_bytes *out,
                           what, (ull)n_bytes, (ull)f->pos, (ull)(f->size - f->pos));
     st = gguf_need(f, n_bytes, what, err);
     if (st) return st;
-    *out = (tamis_bytes){ (const char *)f->head + f->pos, (size_t)n_bytes };
+    *out = (tamis_bytes){(const char *)f->head + f->pos, (size_t)n_bytes};
     f->pos += n_bytes;
     return TAMIS_OK;
 }
@@ -144,10 +143,11 @@ static tamis_status read_header(gguf_file *f, tamis_error *err) {
                           "the file (%llu bytes from offset %d) can hold",
                           (ull)f->n_kv, (ull)left, GGUF_HEADER_BYTES);
     if (f->n_tensors > left / GGUF_MIN_INFO_BYTES)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "truncated or damaged: n_tensors %llu (at offset 8) exceeds what the rest "
-                          "of the file (%llu bytes from offset %d) can hold",
-                          (ull)f->n_tensors, (ull)left, GGUF_HEADER_BYTES);
+        return tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "truncated or damaged: n_tensors %llu (at offset 8) exceeds what the rest "
+            "of the file (%llu bytes from offset %d) can hold",
+            (ull)f->n_tensors, (ull)left, GGUF_HEADER_BYTES);
     return TAMIS_OK;
 }
 
@@ -228,8 +228,10 @@ static tamis_status read_kv(gguf_file *f, uint64_t i_kv, tamis_error *err) {
     if (!st && kind >= TAMIS_GGUF_N_KINDS)
         st = tamis_fail(err, TAMIS_BAD_INPUT, "unknown value type %llu at offset %llu", (ull)kind,
                         (ull)(f->pos - 4));
-    if (!st && kind == TAMIS_GGUF_ARRAY) st = skip_array(f, err);
-    else if (!st) st = skip_values(f, (tamis_gguf_kind)kind, 1, err);
+    if (!st && kind == TAMIS_GGUF_ARRAY)
+        st = skip_array(f, err);
+    else if (!st)
+        st = skip_values(f, (tamis_gguf_kind)kind, 1, err);
     if (!st) return TAMIS_OK;
     char quoted[GGUF_QUOTE_BYTES]; /* the key again: head may have moved */
     gguf_quote(gguf_string_at(f, (uint32_t)offset), quoted);

@@ -22,8 +22,10 @@ static const char *format_count(uint64_t n, char *out, size_t cap) {
         value /= 1000;
         i++;
     }
-    if (i) snprintf(out, cap, "%.2f %c", value, units[i]);
-    else snprintf(out, cap, "%llu", (ull)n);
+    if (i)
+        snprintf(out, cap, "%.2f %c", value, units[i]);
+    else
+        snprintf(out, cap, "%llu", (ull)n);
     return out;
 }
 
@@ -40,7 +42,7 @@ typedef struct size_sums {
 } size_sums;
 
 static size_sums sum_sizes(const tamis_gguf *g) {
-    size_sums sums = { .is_exact = true };
+    size_sums sums = {.is_exact = true};
     for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(g, i);
         sums.n_elems += tamis_tensor_n_elems(t);
@@ -86,8 +88,8 @@ static void print_header(const tamis_gguf *g, FILE *stream) {
 static void print_string(tamis_bytes text, bool all, FILE *stream) {
     size_t cap = all ? 4 * text.n_bytes + 8 : VALUE_COLUMNS;
     char small[VALUE_COLUMNS], *big = all ? malloc(cap) : NULL;
-    fprintf(stream, "\"%s\"", tamis_escape(text.data, text.n_bytes, big ? big : small,
-                                           big ? cap : sizeof small));
+    fprintf(stream, "\"%s\"",
+            tamis_escape(text.data, text.n_bytes, big ? big : small, big ? cap : sizeof small));
     if (!big && text.n_bytes > VALUE_COLUMNS) fprintf(stream, " (%zu bytes)", text.n_bytes);
     free(big);
 }
@@ -98,9 +100,12 @@ static void print_number(const tamis_gguf *g, const tamis_gguf_kv *kv, uint64_t 
     int64_t si;
     uint64_t ui;
     double d = 0;
-    if (tamis_gguf_kv_bool(g, kv, i, &flag)) fputs(flag ? "true" : "false", stream);
-    else if (tamis_gguf_kv_int(g, kv, i, &si)) fprintf(stream, "%" PRId64, si);
-    else if (tamis_gguf_kv_uint(g, kv, i, &ui)) fprintf(stream, "%" PRIu64, ui);
+    if (tamis_gguf_kv_bool(g, kv, i, &flag))
+        fputs(flag ? "true" : "false", stream);
+    else if (tamis_gguf_kv_int(g, kv, i, &si))
+        fprintf(stream, "%" PRId64, si);
+    else if (tamis_gguf_kv_uint(g, kv, i, &ui))
+        fprintf(stream, "%" PRIu64, ui);
     else if (tamis_gguf_kv_double(g, kv, i, &d))
         fprintf(stream, kv->elem_kind == TAMIS_GGUF_F32 ? "%.7g" : "%.16g", d);
 }
@@ -139,9 +144,12 @@ static void print_metadata(const tamis_gguf *g, bool all, FILE *stream) {
         fprintf(stream, "%-*s  %-4s  ", width,
                 tamis_escape(kv.key.data, kv.key.n_bytes, key, all ? sizeof key : GGUF_QUOTE_BYTES),
                 tamis_gguf_kind_name(kv.kind));
-        if (kv.kind == TAMIS_GGUF_ARRAY) print_array(g, &kv, all, stream);
-        else if (tamis_gguf_kv_string(g, &kv, 0, &text)) print_string(text, all, stream);
-        else print_number(g, &kv, 0, stream);
+        if (kv.kind == TAMIS_GGUF_ARRAY)
+            print_array(g, &kv, all, stream);
+        else if (tamis_gguf_kv_string(g, &kv, 0, &text))
+            print_string(text, all, stream);
+        else
+            print_number(g, &kv, 0, stream);
         fputc('\n', stream);
     }
 }
@@ -163,8 +171,8 @@ static void print_tensor(const tamis_gguf_tensor *t, int width, FILE *stream) {
     for (int i = 0; i < t->n_dims && n < sizeof shape; i++)
         n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%" PRIu64, i ? " x " : "", t->ne[i]);
     if (t->is_size_known) tamis_format_size(t->n_bytes, size, sizeof size);
-    fprintf(stream, "%-*s  %-22s  %-10s  %10s",
-            width, gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, name), shape,
+    fprintf(stream, "%-*s  %-22s  %-10s  %10s", width,
+            gguf_quote((tamis_bytes){t->name, strlen(t->name)}, name), shape,
             type_text(t, type, sizeof type), size);
     if (t->type && t->type->block_elems)
         fprintf(stream, "  %8.4f", bits_per_weight(t->n_bytes, tamis_tensor_n_elems(t)));
@@ -203,7 +211,8 @@ static void print_type_total(const tamis_gguf *g, const tamis_gguf_tensor *like,
 }
 
 static void print_totals(const tamis_gguf *g, FILE *stream) {
-    fprintf(stream, "\n%-10s  %7s  %12s  %10s  %8s\n", "type", "tensors", "weights", "size", "bits");
+    fprintf(stream, "\n%-10s  %7s  %12s  %10s  %8s\n", "type", "tensors", "weights", "size",
+            "bits");
     int64_t last_id = INT64_MIN;
     for (;;) { /* the next higher id each time; a file holds few types */
         const tamis_gguf_tensor *next = NULL;

@@ -31,20 +31,24 @@ static tamis_status add_string(cJSON *object, const char *key, tamis_bytes text,
 }
 
 /* Element i, which is no string. */
-static void add_number(cJSON *object, const char *key, const tamis_gguf *g,
-                       const tamis_gguf_kv *kv, uint64_t i) {
+static void add_number(cJSON *object, const char *key, const tamis_gguf *g, const tamis_gguf_kv *kv,
+                       uint64_t i) {
     bool flag;
     int64_t si;
     uint64_t ui;
     double d = 0;
-    if (tamis_gguf_kv_bool(g, kv, i, &flag)) cJSON_AddBoolToObject(object, key, flag);
-    else if (tamis_gguf_kv_int(g, kv, i, &si)) tamis_json_add_int(object, key, si);
-    else if (tamis_gguf_kv_uint(g, kv, i, &ui)) tamis_json_add_uint(object, key, ui);
-    else if (tamis_gguf_kv_double(g, kv, i, &d)) tamis_json_add_double(object, key, d);
+    if (tamis_gguf_kv_bool(g, kv, i, &flag))
+        cJSON_AddBoolToObject(object, key, flag);
+    else if (tamis_gguf_kv_int(g, kv, i, &si))
+        tamis_json_add_int(object, key, si);
+    else if (tamis_gguf_kv_uint(g, kv, i, &ui))
+        tamis_json_add_uint(object, key, ui);
+    else if (tamis_gguf_kv_double(g, kv, i, &d))
+        tamis_json_add_double(object, key, d);
 }
 
-static tamis_status add_array(cJSON *object, const tamis_gguf *g, const tamis_gguf_kv *kv,
-                              bool all, tamis_error *err) {
+static tamis_status add_array(cJSON *object, const tamis_gguf *g, const tamis_gguf_kv *kv, bool all,
+                              tamis_error *err) {
     cJSON *value = cJSON_AddObjectToObject(object, "value");
     cJSON_AddStringToObject(value, "type", tamis_gguf_kind_name(kv->elem_kind));
     tamis_json_add_uint(value, "n", kv->n_elems);
@@ -82,8 +86,10 @@ static void add_tensor(cJSON *tensors, const tamis_gguf *g, const tamis_gguf_ten
     cJSON *item = cJSON_CreateObject();
     cJSON_AddItemToArray(tensors, item);
     tamis_json_add_bytes(item, "name", t->name, strlen(t->name));
-    if (t->type) cJSON_AddStringToObject(item, "type", t->type->name);
-    else cJSON_AddNullToObject(item, "type");
+    if (t->type)
+        cJSON_AddStringToObject(item, "type", t->type->name);
+    else
+        cJSON_AddNullToObject(item, "type");
     tamis_json_add_int(item, "type_id", t->type_id);
     cJSON *ne = cJSON_AddArrayToObject(item, "ne"), *scratch = cJSON_CreateObject();
     for (int i = 0; i < t->n_dims; i++) {
@@ -92,8 +98,10 @@ static void add_tensor(cJSON *tensors, const tamis_gguf *g, const tamis_gguf_ten
     }
     cJSON_Delete(scratch);
     tamis_json_add_uint(item, "offset", t->offset);
-    if (t->is_size_known) tamis_json_add_uint(item, "size", t->n_bytes);
-    else cJSON_AddNullToObject(item, "size");
+    if (t->is_size_known)
+        tamis_json_add_uint(item, "size", t->n_bytes);
+    else
+        cJSON_AddNullToObject(item, "size");
     if (tamis_gguf_n_files(g) > 1) tamis_json_add_int(item, "i_file", t->i_file);
 }
 
@@ -103,13 +111,17 @@ tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_opt
     tamis_status st = TAMIS_OK;
     *out = NULL;
     cJSON *root = cJSON_CreateObject();
-    if (is_set) cJSON_AddNullToObject(root, "file_size");
-    else tamis_json_add_uint(root, "file_size", tamis_gguf_file_size(g, 0));
+    if (is_set)
+        cJSON_AddNullToObject(root, "file_size");
+    else
+        tamis_json_add_uint(root, "file_size", tamis_gguf_file_size(g, 0));
     tamis_json_add_uint(root, "version", tamis_gguf_version(g));
     cJSON_AddStringToObject(root, "byte_order", tamis_gguf_is_big_endian(g) ? "big" : "little");
     tamis_json_add_uint(root, "alignment", tamis_gguf_alignment(g));
-    if (is_set || !tamis_gguf_n_tensors(g)) cJSON_AddNullToObject(root, "data_offset");
-    else tamis_json_add_uint(root, "data_offset", tamis_gguf_data_offset(g, 0));
+    if (is_set || !tamis_gguf_n_tensors(g))
+        cJSON_AddNullToObject(root, "data_offset");
+    else
+        tamis_json_add_uint(root, "data_offset", tamis_gguf_data_offset(g, 0));
     if (tamis_gguf_trailing_bytes(g))
         tamis_json_add_uint(root, "trailing_bytes", tamis_gguf_trailing_bytes(g));
     cJSON *metadata = cJSON_AddArrayToObject(root, "metadata");
@@ -120,7 +132,9 @@ tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_opt
         for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++)
             add_tensor(tensors, g, tamis_gguf_tensor_at(g, i));
     }
-    if (st) cJSON_Delete(root);
-    else *out = root;
+    if (st)
+        cJSON_Delete(root);
+    else
+        *out = root;
     return st;
 }

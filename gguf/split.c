@@ -52,7 +52,7 @@ tamis_status gguf_read_split(const gguf_file *f, gguf_split *out, tamis_error *e
     int64_t count = split_int(f, "split.count", 0), no = split_int(f, "split.no", 0);
     int64_t name_no = 0, name_count = 0;
     size_t n_prefix = 0;
-    *out = (gguf_split){ 0 };
+    *out = (gguf_split){0};
     if (count <= 1) return TAMIS_OK;
     if (no >= count)
         return tamis_fail(err, TAMIS_BAD_INPUT,

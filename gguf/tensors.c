@@ -15,7 +15,7 @@ typedef unsigned long long ull;
 enum { BYTES_PER_TENSOR = sizeof(tamis_gguf_tensor) + 8, SLACK_BYTES = 8 << 20 };
 
 static tamis_bytes text_of(const char *text) {
-    return (tamis_bytes){ text, strlen(text) };
+    return (tamis_bytes){text, strlen(text)};
 }
 
 uint64_t tamis_tensor_n_rows(const tamis_gguf_tensor *t) {
@@ -39,8 +39,7 @@ static bool has_layout(const tamis_gguf_tensor *t) {
 static tamis_status compute_size(tamis_gguf_tensor *t, tamis_error *err) {
     uint64_t n_elems = 1;
     for (int i = 0; i < 4; i++) {
-        if (!t->ne[i])
-            return tamis_fail(err, TAMIS_BAD_INPUT, "dimension %d is 0", i);
+        if (!t->ne[i]) return tamis_fail(err, TAMIS_BAD_INPUT, "dimension %d is 0", i);
         if (t->ne[i] > INT64_MAX)
             return tamis_fail(err, TAMIS_BAD_INPUT, "dimension %d is out of range (%" PRId64 ")", i,
                               (int64_t)t->ne[i]);
@@ -64,7 +63,8 @@ static tamis_status check_name(tamis_bytes name, tamis_error *err) {
     char quoted[GGUF_QUOTE_BYTES];
     if (!name.n_bytes) return tamis_fail(err, TAMIS_BAD_INPUT, "the tensor name is empty");
     if (name.n_bytes > GGUF_MAX_NAME_BYTES)
-        return tamis_fail(err, TAMIS_BAD_INPUT, "the tensor name '%s' is longer than %d bytes (%zu)",
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "the tensor name '%s' is longer than %d bytes (%zu)",
                           gguf_quote(name, quoted), GGUF_MAX_NAME_BYTES, name.n_bytes);
     if (memchr(name.data, 0, name.n_bytes))
         return tamis_fail(err, TAMIS_BAD_INPUT, "the tensor name '%s' holds a NUL",
@@ -103,8 +103,7 @@ static tamis_status read_info(gguf_file *f, tamis_gguf_tensor *t, uint64_t i_inf
     tamis_status st = gguf_take_string(f, "a tensor name", &name, err);
     if (!st) st = check_name(name, err);
     if (st)
-        return tamis_fail_prefix(err, "tensor info %llu at offset %llu", (ull)i_info,
-                                 (ull)offset);
+        return tamis_fail_prefix(err, "tensor info %llu at offset %llu", (ull)i_info, (ull)offset);
     gguf_quote(name, quoted);
     st = read_shape(f, t, &n_dims, err);
     if (st) return tamis_fail_prefix(err, "tensor info %llu '%s'", (ull)i_info, quoted);
@@ -132,8 +131,7 @@ static tamis_status tensor_fail(const tamis_gguf_tensor *t, tamis_error *err) {
     return tamis_fail_prefix(err, "tensor '%s'", gguf_quote(text_of(t->name), quoted));
 }
 
-static tamis_status check_bounds(const gguf_file *f, tamis_gguf_tensor *tensors,
-                                 tamis_error *err) {
+static tamis_status check_bounds(const gguf_file *f, tamis_gguf_tensor *tensors, tamis_error *err) {
     for (uint64_t i = 0; i < f->n_tensors; i++) {
         tamis_gguf_tensor *t = &tensors[i];
         if (!(t->offset % f->alignment)) continue;
@@ -202,10 +200,11 @@ tamis_status gguf_read_tensor_infos(tamis_gguf *g, int32_t i_file,
     uint64_t left = f->size - f->pos, n_total;
     if (f->n_tensors > left / GGUF_MIN_INFO_BYTES ||
         f->n_tensors * (BYTES_PER_TENSOR + GGUF_MIN_INFO_BYTES) > left + SLACK_BYTES)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "truncated or damaged: n_tensors %llu exceeds what the rest of the file (%llu "
-                          "bytes from offset %llu) can hold",
-                          (ull)f->n_tensors, (ull)left, (ull)f->pos);
+        return tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "truncated or damaged: n_tensors %llu exceeds what the rest of the file (%llu "
+            "bytes from offset %llu) can hold",
+            (ull)f->n_tensors, (ull)left, (ull)f->pos);
     n_total = g->n_tensors + f->n_tensors;
     tamis_status st = tamis_grow(&g->tensors, &g->tensors_capacity, n_total ? n_total : 1,
                                  sizeof *g->tensors, err);
@@ -260,10 +259,10 @@ const tamis_gguf_tensor *tamis_gguf_find_tensor(const tamis_gguf *g, const char 
     return handle ? &g->tensors[handle - 1] : NULL;
 }
 
-/* The whole decimal number at text, ended by '.' or the end of the name; *end behind it. A text that
- * does not begin like a number is none: *is_number false. */
-static tamis_status read_number(const char *text, const char *what, int64_t limit,
-                                bool *is_number, const char **end, tamis_error *err) {
+/* The whole decimal number at text, ended by '.' or the end of the name; *end behind it. A text
+ * that does not begin like a number is none: *is_number false. */
+static tamis_status read_number(const char *text, const char *what, int64_t limit, bool *is_number,
+                                const char **end, tamis_error *err) {
     size_t n = strcspn(text, ".");
     char digits[GGUF_MAX_NAME_BYTES + 1], quoted[GGUF_QUOTE_BYTES];
     int64_t value;
@@ -275,7 +274,7 @@ static tamis_status read_number(const char *text, const char *what, int64_t limi
     if (strspn(digits, "0123456789") != n ||
         tamis_parse_int(digits, 0, INT64_MAX, what, &value, NULL))
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s number '%s' is out of range", what,
-                          gguf_quote((tamis_bytes){ digits, n }, quoted));
+                          gguf_quote((tamis_bytes){digits, n}, quoted));
     if (value >= limit)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s %lld of %lld is out of range", what,
                           (long long)value, (long long)limit);

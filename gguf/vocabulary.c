@@ -72,8 +72,8 @@ static bool split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right
     const char *space = merge.n_bytes > 1 ? memchr(merge.data + 1, ' ', merge.n_bytes - 1) : NULL;
     size_t n_left = space ? (size_t)(space - merge.data) : 0;
     if (!space || n_left + 1 == merge.n_bytes) return false;
-    *left = (tamis_bytes){ merge.data, n_left };
-    *right = (tamis_bytes){ space + 1, merge.n_bytes - n_left - 1 };
+    *left = (tamis_bytes){merge.data, n_left};
+    *right = (tamis_bytes){space + 1, merge.n_bytes - n_left - 1};
     return true;
 }
 
@@ -82,7 +82,7 @@ static bool split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right
 static tamis_status check_merges(const gguf_file *f, const tamis_name_index *index,
                                  tamis_error *err) {
     tamis_gguf_kv kv;
-    tamis_bytes merge, left, right, first_missing = { 0 };
+    tamis_bytes merge, left, right, first_missing = {0};
     uint64_t cursor = 0, n_sound = 0, i_missing = 0;
     char quoted[GGUF_QUOTE_BYTES];
     if (!gguf_file_find(f, "tokenizer.ggml.merges", &kv)) return TAMIS_OK;
@@ -115,9 +115,9 @@ tamis_status gguf_check_vocabulary(const gguf_file *f, tamis_error *err) {
                           "key 'tokenizer.ggml.tokens' has %llu tokens: a vocabulary needs at "
                           "least one token, and at most %d",
                           (ull)tokens.n_elems, MAX_TOKENS);
-    tamis_name_index index = { 0 };
-    tamis_status st = check_parallel(f, "tokenizer.ggml.scores", TAMIS_GGUF_F32, tokens.n_elems,
-                                     err);
+    tamis_name_index index = {0};
+    tamis_status st =
+        check_parallel(f, "tokenizer.ggml.scores", TAMIS_GGUF_F32, tokens.n_elems, err);
     if (!st)
         st = check_parallel(f, "tokenizer.ggml.token_type", TAMIS_GGUF_I32, tokens.n_elems, err);
     if (!st) st = check_token_types(f, err);

@@ -29,7 +29,7 @@ void tamis_gguf_writer_free(tamis_gguf_writer *w) {
 static tamis_bytes tensor_name(const void *writer, uint32_t handle) {
     const tamis_gguf_writer *w = writer;
     const char *name = w->tensors[handle - 1].name;
-    return (tamis_bytes){ name, strlen(name) };
+    return (tamis_bytes){name, strlen(name)};
 }
 
 /* Note the newest tensor's name; an equal one is refused. */
@@ -72,8 +72,7 @@ static tamis_status describe(gguf_out_tensor *t, int32_t type_id, int32_t n_dims
                           type->block_elems, type->name);
     uint64_t n_elems;
     if (!tamis_type_row_bytes(type, t->ne[0], &row_bytes) ||
-        !tamis_mul_u64(t->ne[1], t->ne[2], &n_rows) ||
-        !tamis_mul_u64(n_rows, t->ne[3], &n_rows) ||
+        !tamis_mul_u64(t->ne[1], t->ne[2], &n_rows) || !tamis_mul_u64(n_rows, t->ne[3], &n_rows) ||
         !tamis_mul_u64(n_rows, t->ne[0], &n_elems) || n_elems > INT64_MAX ||
         !tamis_mul_u64(row_bytes, n_rows, &t->n_bytes) || t->n_bytes > INT64_MAX)
         return tamis_fail(err, TAMIS_BAD_INPUT, "its size overflows");
@@ -84,20 +83,19 @@ static tamis_status describe(gguf_out_tensor *t, int32_t type_id, int32_t n_dims
 tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32_t type_id,
                                    int32_t n_dims, const uint64_t *ne, tamis_error *err) {
     char quoted[GGUF_QUOTE_BYTES];
-    tamis_bytes text = { name, strlen(name) };
+    tamis_bytes text = {name, strlen(name)};
     gguf_quote(text, quoted);
     if (!text.n_bytes || text.n_bytes > GGUF_MAX_NAME_BYTES)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "tensor name '%s' has %zu bytes, 1 to %d can be written", quoted,
                           text.n_bytes, GGUF_MAX_NAME_BYTES);
     if (w->output)
-        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s' added once writing has begun",
-                          quoted);
-    tamis_status st = tamis_grow(&w->tensors, &w->tensors_capacity, w->n_tensors + 1,
-                                 sizeof *w->tensors, err);
+        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s' added once writing has begun", quoted);
+    tamis_status st =
+        tamis_grow(&w->tensors, &w->tensors_capacity, w->n_tensors + 1, sizeof *w->tensors, err);
     if (st) return st;
     gguf_out_tensor *t = &w->tensors[w->n_tensors];
-    *t = (gguf_out_tensor){ 0 };
+    *t = (gguf_out_tensor){0};
     memcpy(t->name, name, text.n_bytes);
     st = describe(t, type_id, n_dims, ne, err);
     if (!st) {
@@ -121,9 +119,8 @@ static tamis_status find_alignment(const tamis_gguf_writer *w, uint32_t *out, ta
     const gguf_record *r = find_record(w, "general.alignment");
     *out = GGUF_DEFAULT_ALIGNMENT;
     if (!r) return TAMIS_OK;
-    uint64_t value = gguf_record_kind(r) == TAMIS_GGUF_U32
-                         ? gguf_load(gguf_record_value(r), 4, false)
-                         : 0;
+    uint64_t value =
+        gguf_record_kind(r) == TAMIS_GGUF_U32 ? gguf_load(gguf_record_value(r), 4, false) : 0;
     if (value < 8 || value > 65536 || (value & (value - 1)))
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "key 'general.alignment' must be a u32 and a power of two from 8 to "
@@ -233,10 +230,10 @@ tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint6
     size_t n;
     if (n_bytes > t->n_bytes - w->written || !tamis_to_size(n_bytes, &n)) {
         char quoted[GGUF_QUOTE_BYTES];
-        gguf_quote((tamis_bytes){ t->name, strlen(t->name) }, quoted);
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: tensor '%s': %llu bytes written after %llu of %llu",
-                          tamis_output_path(w->output), quoted, (ull)n_bytes, (ull)w->written,
-                          (ull)t->n_bytes);
+        gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
+        return tamis_fail(
+            err, TAMIS_BAD_USAGE, "%s: tensor '%s': %llu bytes written after %llu of %llu",
+            tamis_output_path(w->output), quoted, (ull)n_bytes, (ull)w->written, (ull)t->n_bytes);
     }
     tamis_status st = tamis_output_write(w->output, data, n, err);
     if (st) return st;
@@ -254,7 +251,7 @@ tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
     if (w->i_tensor != w->n_tensors) {
         char quoted[GGUF_QUOTE_BYTES];
         const char *name = w->tensors[w->i_tensor].name;
-        gguf_quote((tamis_bytes){ name, strlen(name) }, quoted);
+        gguf_quote((tamis_bytes){name, strlen(name)}, quoted);
         return tamis_fail(err, TAMIS_BAD_USAGE, "%s: tensor '%s' is not complete",
                           tamis_output_path(w->output), quoted);
     }

@@ -10,7 +10,7 @@
 static tamis_bytes record_key(const void *writer, uint32_t handle) {
     const tamis_gguf_writer *w = writer;
     const gguf_record *r = &w->records[handle - 1];
-    return (tamis_bytes){ (const char *)r->bytes + 8, r->key_bytes };
+    return (tamis_bytes){(const char *)r->bytes + 8, r->key_bytes};
 }
 
 static uint32_t find_record(const tamis_gguf_writer *w, tamis_bytes key) {
@@ -53,14 +53,14 @@ static tamis_status new_record(tamis_bytes key, tamis_gguf_kind kind, uint64_t v
     gguf_store(p, 8, key.n_bytes);
     memcpy(p + 8, key.data, key.n_bytes);
     gguf_store(p + 8 + key.n_bytes, 4, kind);
-    *out = (gguf_record){ p, (size_t)n_bytes, key.n_bytes };
+    *out = (gguf_record){p, (size_t)n_bytes, key.n_bytes};
     *value = p + 8 + key.n_bytes + 4;
     return TAMIS_OK;
 }
 
 /* Put a finished record in its place; takes it. */
 static tamis_status place(tamis_gguf_writer *w, gguf_record record, tamis_error *err) {
-    tamis_bytes key = { (const char *)record.bytes + 8, record.key_bytes };
+    tamis_bytes key = {(const char *)record.bytes + 8, record.key_bytes};
     tamis_status st = TAMIS_OK;
     if (w->output)
         st = tamis_fail(err, TAMIS_BAD_USAGE, "keys cannot be set once writing has begun");
@@ -85,7 +85,7 @@ static tamis_status place(tamis_gguf_writer *w, gguf_record record, tamis_error 
 }
 
 static tamis_bytes text_of(const char *text) {
-    return (tamis_bytes){ text, strlen(text) };
+    return (tamis_bytes){text, strlen(text)};
 }
 
 static tamis_status set_bits(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
@@ -170,16 +170,16 @@ tamis_status tamis_gguf_set_string(tamis_gguf_writer *w, const char *key, const 
     uint8_t *value;
     uint64_t value_bytes;
     if (!tamis_add_u64(n_bytes, 8, &value_bytes)) return does_not_fit(key, TAMIS_GGUF_STRING, err);
-    tamis_status st = new_record(text_of(key), TAMIS_GGUF_STRING, value_bytes, &record, &value,
-                                 err);
+    tamis_status st =
+        new_record(text_of(key), TAMIS_GGUF_STRING, value_bytes, &record, &value, err);
     if (st) return st;
     gguf_store(value, 8, n_bytes);
     if (n_bytes) memcpy(value + 8, data, n_bytes);
     return place(w, record, err);
 }
 
-tamis_status tamis_gguf_set_strings(tamis_gguf_writer *w, const char *key,
-                                    const char *const *items, uint64_t n_items, tamis_error *err) {
+tamis_status tamis_gguf_set_strings(tamis_gguf_writer *w, const char *key, const char *const *items,
+                                    uint64_t n_items, tamis_error *err) {
     gguf_record record;
     uint8_t *value;
     uint64_t n_bytes = 4 + 8;
@@ -224,8 +224,8 @@ tamis_status tamis_gguf_set_copy(tamis_gguf_writer *w, const tamis_gguf *from,
     bool is_array = kv->kind == TAMIS_GGUF_ARRAY;
     gguf_record record;
     uint8_t *value;
-    tamis_status st = new_record(kv->key, kv->kind, n_bytes + (is_array ? 12 : 0), &record, &value,
-                                 err);
+    tamis_status st =
+        new_record(kv->key, kv->kind, n_bytes + (is_array ? 12 : 0), &record, &value, err);
     if (st) return st;
     if (is_array) {
         gguf_store(value, 4, kv->elem_kind);

@@ -39,7 +39,8 @@ tamis_status tamis_collector_new(bool with_output, tamis_pool *pool, tamis_colle
 }
 
 static void account_release(struct account *a) {
-    for (int i = 0; i < a->n_names; i++) free(a->names[i]);
+    for (int i = 0; i < a->n_names; i++)
+        free(a->names[i]);
     free(a->names);
     free(a->sums);
     free(a->counts);
@@ -47,7 +48,8 @@ static void account_release(struct account *a) {
 
 void tamis_collector_free(tamis_collector *c) {
     if (!c) return;
-    for (uint64_t i = 0; i < c->n_accounts; i++) account_release(&c->accounts[i]);
+    for (uint64_t i = 0; i < c->n_accounts; i++)
+        account_release(&c->accounts[i]);
     free(c->accounts);
     free(c);
 }
@@ -120,7 +122,8 @@ static void add_columns(void *ctx, int64_t i_item, int i_worker) {
     double *restrict sums = job->sums + first;
     for (int64_t t = 0; t < job->n_tokens; t++) {
         const float *restrict x = job->x + t * job->d_in + first;
-        for (int64_t j = 0; j < n; j++) sums[j] += (double)x[j] * (double)x[j];
+        for (int64_t j = 0; j < n; j++)
+            sums[j] += (double)x[j] * (double)x[j];
     }
 }
 
@@ -131,14 +134,14 @@ static tamis_status on_product(void *ctx, const tamis_product *p, tamis_error *e
     tamis_status st = find_account(c, p, &a, err);
     if (st) return st;
     int64_t expert = p->expert < 0 ? 0 : p->expert;
-    struct add_job job = { p->x, p->n_tokens, p->d_in, a->sums + expert * a->d_in };
+    struct add_job job = {p->x, p->n_tokens, p->d_in, a->sums + expert * a->d_in};
     tamis_pool_run(c->pool, (p->d_in + COLUMNS_PER_ITEM - 1) / COLUMNS_PER_ITEM, add_columns, &job);
     a->counts[expert] += p->n_tokens;
     return TAMIS_OK;
 }
 
 tamis_observer tamis_collector_observer(tamis_collector *c) {
-    return (tamis_observer){ .ctx = c, .on_product = on_product };
+    return (tamis_observer){.ctx = c, .on_product = on_product};
 }
 
 static tamis_status write_entry(const struct account *a, const char *name, tamis_imatrix *out,
@@ -156,7 +159,8 @@ static tamis_status write_entry(const struct account *a, const char *name, tamis
                               name, (long long)(i % (uint64_t)a->d_in), a->sums[i]);
         }
     }
-    for (int64_t e = 0; e < a->n_experts; e++) entry->counts[e] = (float)a->counts[e];
+    for (int64_t e = 0; e < a->n_experts; e++)
+        entry->counts[e] = (float)a->counts[e];
     return TAMIS_OK;
 }
 

@@ -37,7 +37,7 @@ static tamis_status keep_final(void *ctx, int64_t first_token, int64_t n_tokens,
 
 static tamis_status kept_init(struct kept *k, const tamis_chunks *chunks, int64_t n_embd,
                               tamis_budget *budget, tamis_error *err) {
-    *k = (struct kept){ .n_ctx = chunks->n_ctx, .n_embd = n_embd, .first = chunks->n_ctx / 2 };
+    *k = (struct kept){.n_ctx = chunks->n_ctx, .n_embd = n_embd, .first = chunks->n_ctx / 2};
     k->n_scored = chunks->n_ctx - 1 - k->first;
     uint64_t n_bytes;
     if (!tamis_mul_u64((uint64_t)(chunks->n_chunks * k->n_scored), (uint64_t)n_embd * sizeof(float),
@@ -67,8 +67,7 @@ static tamis_status score(tamis_model *model, const tamis_chunks *chunks, const 
     tamis_gemm *gemm = NULL;
     double *nll = tamis_alloc_array((uint64_t)n_rows, sizeof *nll, err);
     int32_t *targets = tamis_alloc_array((uint64_t)n_rows, sizeof *targets, err);
-    result->running =
-        tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
+    result->running = tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
     tamis_status st = TAMIS_NO_RESOURCE;
     if (!nll || !targets || !result->running) goto out;
     for (int64_t c = 0; c < chunks->n_chunks; c++) {
@@ -103,7 +102,8 @@ static tamis_status add_dataset(tamis_imatrix *matrix, const char *name, tamis_e
         free(copy);
         return TAMIS_NO_RESOURCE;
     }
-    for (uint64_t i = 0; i < matrix->n_datasets; i++) datasets[i] = matrix->datasets[i];
+    for (uint64_t i = 0; i < matrix->n_datasets; i++)
+        datasets[i] = matrix->datasets[i];
     datasets[matrix->n_datasets++] = copy;
     free(matrix->datasets);
     matrix->datasets = datasets;
@@ -117,7 +117,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     const tamis_pass_options *pass = &options->pass;
     /* With fewer than three tokens in a chunk no position is scored. */
     bool scores = options->with_perplexity && chunks->n_ctx > 2;
-    struct kept kept = { 0 };
+    struct kept kept = {0};
     tamis_collector *collector = NULL;
     tamis_observer observers[2];
     int n_observers = 1;
@@ -128,7 +128,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     if (scores) {
         st = kept_init(&kept, chunks, tamis_model_n_embd(model), pass->budget, err);
         if (st) goto out;
-        observers[n_observers++] = (tamis_observer){ .ctx = &kept, .on_final = keep_final };
+        observers[n_observers++] = (tamis_observer){.ctx = &kept, .on_final = keep_final};
     }
     st = tamis_pass_run(model, chunks->tokens, chunks->n_chunks * chunks->n_ctx, chunks->n_ctx,
                         pass, observers, n_observers, err);
@@ -147,7 +147,7 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
     memset(result, 0, sizeof *result);
     tamis_model *model = NULL;
     tamis_tokenizer *tokenizer = NULL;
-    tamis_chunks chunks = { 0 };
+    tamis_chunks chunks = {0};
     tamis_status st = tamis_model_open(options->model_path, options->pass.log, &model, err);
     if (st) goto out;
     st = tamis_tokenizer_new(tamis_model_gguf(model), &tokenizer, err);
@@ -157,8 +157,8 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
     result->n_chunks = chunks.n_chunks;
     result->n_ctx = chunks.n_ctx;
     result->n_tokens = chunks.n_text_tokens;
-    tamis_info(options->pass.log, "'%s': %lld tokens, %lld chunks of %lld",
-               options->chunks.path, (long long)chunks.n_text_tokens, (long long)chunks.n_chunks,
+    tamis_info(options->pass.log, "'%s': %lld tokens, %lld chunks of %lld", options->chunks.path,
+               (long long)chunks.n_text_tokens, (long long)chunks.n_chunks,
                (long long)chunks.n_ctx);
     const int64_t n_trained = tamis_model_context_length(model);
     if (n_trained > 0 && n_trained < chunks.n_ctx)

@@ -15,8 +15,9 @@
 
 typedef struct tamis_imatrix_options {
     const char *model_path;
-    tamis_chunks_options chunks; /* chunks.path is the text; its name as given becomes the dataset */
-    bool with_output;            /* also the output head */
+    tamis_chunks_options
+        chunks;       /* chunks.path is the text; its name as given becomes the dataset */
+    bool with_output; /* also the output head */
     bool with_perplexity;
     tamis_pass_options pass;
 } tamis_imatrix_options;
@@ -30,14 +31,14 @@ typedef struct tamis_imatrix_result {
 
 void tamis_imatrix_result_release(tamis_imatrix_result *result);
 
-/* Collect into *matrix (initialised, empty). Scored positions for the perplexity: the second half of
- * every chunk (reference/files.md B.2). Errors: those of opening the model, reading the text and
+/* Collect into *matrix (initialised, empty). Scored positions for the perplexity: the second half
+ * of every chunk (reference/files.md B.2). Errors: those of opening the model, reading the text and
  * the pass. */
 tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imatrix *matrix,
                                 tamis_imatrix_result *result, tamis_error *err) TAMIS_MUST_USE;
 
-/* Experts that saw fewer than n_tokens tokens in any of the model's expert weights. Calls `found` for each
- * (weight, expert), at most once per layer's input: gate and up share one. */
+/* Experts that saw fewer than n_tokens tokens in any of the model's expert weights. Calls `found`
+ * for each (weight, expert), at most once per layer's input: gate and up share one. */
 typedef void tamis_imatrix_found_fn(void *ctx, const char *name, int64_t expert, int64_t n_tokens);
 int64_t tamis_imatrix_rare_experts(const tamis_imatrix *matrix, int64_t n_tokens,
                                    tamis_imatrix_found_fn *found, void *ctx);

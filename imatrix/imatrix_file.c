@@ -100,8 +100,7 @@ static size_t stem_length(const char *name, const char *suffix) {
 
 /* The tensor `stem` + `suffix`, F32, or an error that names it. */
 static tamis_status find_part(const tamis_gguf *g, const char *stem, size_t n_stem,
-                              const char *suffix, const tamis_gguf_tensor **out,
-                              tamis_error *err) {
+                              const char *suffix, const tamis_gguf_tensor **out, tamis_error *err) {
     char name[NAME_MAX_BYTES + 16], shown[256];
     snprintf(name, sizeof name, "%.*s%s", (int)n_stem, stem, suffix);
     const tamis_gguf_tensor *t = tamis_gguf_find_tensor(g, name);
@@ -134,7 +133,8 @@ static tamis_status read_pair(const tamis_gguf *g, const tamis_gguf_tensor *t, s
     if (st == TAMIS_OK) st = tamis_gguf_read_tensor(g, counts, 0, counts->n_bytes, e->counts, err);
     if (st) return st;
     /* Whole rows were counted; writers store them as floats. */
-    for (uint64_t j = 0; j < n_counts; j++) e->counts[j] = rintf(e->counts[j]);
+    for (uint64_t j = 0; j < n_counts; j++)
+        e->counts[j] = rintf(e->counts[j]);
     return tamis_imatrix_check_entry(e, err);
 }
 
@@ -193,7 +193,8 @@ static tamis_status sort_view(const tamis_imatrix *m, const tamis_imatrix_entry 
                               tamis_error *err) {
     const tamis_imatrix_entry **view = tamis_alloc_array(m->n_entries, sizeof *view, err);
     if (!view) return TAMIS_NO_RESOURCE;
-    for (uint64_t i = 0; i < m->n_entries; i++) view[i] = &m->entries[i];
+    for (uint64_t i = 0; i < m->n_entries; i++)
+        view[i] = &m->entries[i];
     qsort(view, m->n_entries, sizeof *view, compare_pointers);
     *out = view;
     for (uint64_t i = 0; i < m->n_entries; i++) {

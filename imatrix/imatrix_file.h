@@ -10,13 +10,13 @@
  * lengths out of range, repeated names, missing pairs or keys, values negative or not finite.
  * A legacy entry (mean * ncall) becomes sums with one count = ncall * 1 such that
  * tamis_imatrix_weights() gives value / ncall. */
-tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out,
+                                tamis_error *err) TAMIS_MUST_USE;
 
 /* Write the GGUF layout atomically: entries sorted by name, "<name>.in_sum2" and
  * "<name>.counts". TAMIS_BAD_USAGE for names longer than 55 bytes, a name twice, no entries, or
  * chunk_size 0; TAMIS_BAD_INPUT for values that tamis_imatrix_load() would refuse. */
-tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path,
+                                tamis_error *err) TAMIS_MUST_USE;
 
 #endif

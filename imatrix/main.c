@@ -49,7 +49,8 @@ static void print_statistics(const tamis_imatrix *matrix) {
         if (entry->n_counts < 2) continue;
         n_expert_tensors++;
         n_experts += entry->n_counts;
-        for (uint64_t e = 0; e < entry->n_counts; e++) n_unseen += entry->counts[e] == 0;
+        for (uint64_t e = 0; e < entry->n_counts; e++)
+            n_unseen += entry->counts[e] == 0;
     }
     printf("%llu weight matrices, %llu input columns", (unsigned long long)matrix->n_entries,
            (unsigned long long)n_columns);
@@ -59,7 +60,7 @@ static void print_statistics(const tamis_imatrix *matrix) {
                (unsigned long long)n_experts);
     }
     printf("\n");
-    struct rare rare = { 0 };
+    struct rare rare = {0};
     int64_t n_rare = tamis_imatrix_rare_experts(matrix, RARE_TOKENS, print_rare, &rare);
     if (n_rare > RARE_SHOWN) {
         printf("  ... %lld experts in all saw fewer than %d tokens; use a longer text\n",
@@ -121,7 +122,7 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     tamis_progress *progress = NULL;
     tamis_imatrix matrix;
     tamis_imatrix_init(&matrix);
-    tamis_imatrix_result result = { 0 };
+    tamis_imatrix_result result = {0};
     double started = tamis_now_s();
 
     tamis_status st = check_outputs(args, err);
@@ -131,14 +132,14 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     progress = tamis_progress_new(stderr, args->common.quiet);
     tamis_imatrix_options options = {
         .model_path = args->model,
-        .chunks = { .path = args->text,
-                    .n_ctx = args->n_ctx,
-                    .first_chunk = args->first_chunk,
-                    .max_chunks = args->n_chunks,
-                    .parse_special = args->parse_special },
+        .chunks = {.path = args->text,
+                   .n_ctx = args->n_ctx,
+                   .first_chunk = args->first_chunk,
+                   .max_chunks = args->n_chunks,
+                   .parse_special = args->parse_special},
         .with_output = args->with_output,
         .with_perplexity = !args->no_ppl,
-        .pass = { pool, args->engine, &budget, progress, log },
+        .pass = {pool, args->engine, &budget, progress, log},
     };
     st = tamis_imatrix_make(&options, &matrix, &result, err);
     if (st) goto out;
@@ -179,7 +180,7 @@ static tamis_status check(const struct arguments *args, const tamis_texts *posit
 }
 
 int main(int argc, char **argv) {
-    struct arguments args = { .output = "imatrix.gguf", .n_ctx = 512 };
+    struct arguments args = {.output = "imatrix.gguf", .n_ctx = 512};
     /* clang-format off */
     const tamis_option options[] = {
         { 'm', "model",  TAMIS_OPTION_TEXT, &args.model,  "FILE", "model to run (GGUF, or the first file of a split set)", 0, 0 },
@@ -210,8 +211,8 @@ int main(int argc, char **argv) {
         .examples = examples, .n_examples = sizeof examples / sizeof *examples,
     };
     /* clang-format on */
-    tamis_error err = { 0 };
-    tamis_texts positional = { 0 };
+    tamis_error err = {0};
+    tamis_texts positional = {0};
     tamis_status st = tamis_options_parse(&command, argc, argv, &positional, &err);
     if (tamis_common_handled(&args.common, &command)) {
         st = TAMIS_OK;

@@ -19,7 +19,8 @@ void tamis_imatrix_release(tamis_imatrix *m) {
         free(m->entries[i].counts);
     }
     free(m->entries);
-    for (uint64_t i = 0; i < m->n_datasets; i++) free(m->datasets[i]);
+    for (uint64_t i = 0; i < m->n_datasets; i++)
+        free(m->datasets[i]);
     free(m->datasets);
     memset(m, 0, sizeof *m);
 }
@@ -81,9 +82,10 @@ tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error
                                   (unsigned long long)j, (unsigned long long)i,
                                   isfinite(v) ? "negative" : "not finite", (double)v);
             if (count <= 0 && v > 0)
-                return tamis_fail(err, TAMIS_BAD_INPUT,
-                                  "entry '%s', matrix %llu: count 0 with non-zero sums (column %llu)",
-                                  name, (unsigned long long)j, (unsigned long long)i);
+                return tamis_fail(
+                    err, TAMIS_BAD_INPUT,
+                    "entry '%s', matrix %llu: count 0 with non-zero sums (column %llu)", name,
+                    (unsigned long long)j, (unsigned long long)i);
         }
     }
     return TAMIS_OK;

@@ -29,18 +29,18 @@ void tamis_imatrix_release(tamis_imatrix *m);
 /* The entry of that name, or NULL. */
 const tamis_imatrix_entry *tamis_imatrix_find(const tamis_imatrix *m, const char *name);
 
-/* New entry with zeroed arrays (appended; order is restored by save). The pointer is valid until the
- * next add. */
+/* New entry with zeroed arrays (appended; order is restored by save). The pointer is valid until
+ * the next add. */
 tamis_status tamis_imatrix_add(tamis_imatrix *m, const char *name, uint64_t n_values,
-                               uint64_t n_counts, tamis_imatrix_entry **out, tamis_error *err)
-    TAMIS_MUST_USE;
+                               uint64_t n_counts, tamis_imatrix_entry **out,
+                               tamis_error *err) TAMIS_MUST_USE;
 
 /* Per-column weights as llama-quantize derives them (files.md A.4): sum / count, and 1 for a block
  * whose count is 0. out [n_values]. */
 void tamis_imatrix_weights(const tamis_imatrix_entry *entry, float *out);
 
 /* Counts and values finite and >= 0, and no values where nothing was counted. */
-tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *entry, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *entry,
+                                       tamis_error *err) TAMIS_MUST_USE;
 
 #endif

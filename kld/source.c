@@ -31,8 +31,8 @@ void tamis_kld_source_close(tamis_kld_source *source) {
 }
 
 tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
-                                       const tamis_kld_identity *quant, const tamis_log *log,
-                                       tamis_error *err) {
+                                   const tamis_kld_identity *quant, const tamis_log *log,
+                                   tamis_error *err) {
     if (strcmp(parent->arch, quant->arch) != 0)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s has architecture %s, its parent %s has %s; only models of the same "

@@ -24,8 +24,8 @@ void tamis_kld_source_drop_tokenizer(tamis_kld_source *source);
 
 /* TAMIS_BAD_INPUT naming both when their architectures or vocabularies differ. */
 tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
-                                       const tamis_kld_identity *quant, const tamis_log *log,
-                                       tamis_error *err) TAMIS_MUST_USE;
+                                   const tamis_kld_identity *quant, const tamis_log *log,
+                                   tamis_error *err) TAMIS_MUST_USE;
 
 /* The chunks of the text or ids that the options name, for a context of n_ctx (0: one chunk of all
  * ids). *text describes them. */

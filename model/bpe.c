@@ -18,16 +18,16 @@
 #define SHORT_WORD_BYTES 40
 
 typedef struct merge_slot {
-    uint32_t left, right;    /* left = TAMIS_NO_SYMBOL: free */
+    uint32_t left, right; /* left = TAMIS_NO_SYMBOL: free */
     uint32_t rank, result;
 } merge_slot;
 
 struct tamis_bpe {
-    char *texts;             /* of all symbols, one behind the other */
-    uint64_t *ends;          /* [n_symbols] where each text ends */
+    char *texts;    /* of all symbols, one behind the other */
+    uint64_t *ends; /* [n_symbols] where each text ends */
     uint64_t n_text_bytes, cap_texts, cap_ends;
     uint32_t n_symbols, n_tokens;
-    uint32_t *slots;         /* text -> symbol; TAMIS_NO_SYMBOL: free */
+    uint32_t *slots; /* text -> symbol; TAMIS_NO_SYMBOL: free */
     uint32_t slot_mask;
     merge_slot *merges;
     uint32_t merge_mask;
@@ -157,11 +157,13 @@ tamis_status tamis_bpe_end_tokens(tamis_bpe *bpe, uint64_t n_merges, tamis_error
         if (st) return st;
     }
     uint64_t n_slots = 1024;
-    while (n_slots < n_merges * 2) n_slots *= 2;
+    while (n_slots < n_merges * 2)
+        n_slots *= 2;
     bpe->merges = tamis_alloc_array(n_slots, sizeof *bpe->merges, err);
     if (!bpe->merges) return TAMIS_NO_RESOURCE;
     bpe->merge_mask = (uint32_t)(n_slots - 1);
-    for (uint64_t i = 0; i < n_slots; i++) bpe->merges[i].left = TAMIS_NO_SYMBOL;
+    for (uint64_t i = 0; i < n_slots; i++)
+        bpe->merges[i].left = TAMIS_NO_SYMBOL;
     return TAMIS_OK;
 }
 
@@ -249,7 +251,8 @@ static void merge_short(const tamis_bpe *bpe, tamis_bpe_work *w) {
 
 static void heap_push(tamis_bpe_work *w, uint64_t key) {
     uint64_t i = w->n_heap++;
-    for (; i > 0 && w->heap[(i - 1) / 2] > key; i = (i - 1) / 2) w->heap[i] = w->heap[(i - 1) / 2];
+    for (; i > 0 && w->heap[(i - 1) / 2] > key; i = (i - 1) / 2)
+        w->heap[i] = w->heap[(i - 1) / 2];
     w->heap[i] = key;
 }
 
@@ -304,7 +307,8 @@ static tamis_status merge_long(const tamis_bpe *bpe, tamis_bpe_work *w, tamis_er
         if (w->prev[i] < n) offer_pair(bpe, w, w->prev[i]);
     }
     uint32_t n_left = 0;
-    for (uint32_t i = 0; i < n; i = w->next[i]) w->symbols[n_left++] = w->symbols[i];
+    for (uint32_t i = 0; i < n; i = w->next[i])
+        w->symbols[n_left++] = w->symbols[i];
     w->n_symbols = n_left;
     return TAMIS_OK;
 }
@@ -317,7 +321,8 @@ tamis_status tamis_bpe_merge(const tamis_bpe *bpe, tamis_bpe_work *w, const uint
                           INT32_MAX);
     tamis_status st = tamis_grow(&w->symbols, &w->cap_symbols, n_bytes, sizeof *w->symbols, err);
     if (st) return st;
-    for (size_t i = 0; i < n_bytes; i++) w->symbols[i] = bpe->byte_symbols[word[i]];
+    for (size_t i = 0; i < n_bytes; i++)
+        w->symbols[i] = bpe->byte_symbols[word[i]];
     w->n_symbols = (uint32_t)n_bytes;
     if (n_bytes > SHORT_WORD_BYTES) return merge_long(bpe, w, err);
     merge_short(bpe, w);
@@ -332,7 +337,8 @@ tamis_status tamis_bpe_whole_word(const tamis_bpe *bpe, tamis_bpe_work *w, const
     for (size_t i = 0; i < n_bytes; i++) {
         size_t n_char;
         const char *text = tamis_bpe_text(bpe, bpe->byte_symbols[word[i]], &n_char);
-        for (size_t k = 0; k < n_char; k++) w->mapped[n++] = text[k];
+        for (size_t k = 0; k < n_char; k++)
+            w->mapped[n++] = text[k];
     }
     uint32_t symbol = tamis_bpe_find(bpe, w->mapped, n);
     *out = symbol < bpe->n_tokens ? symbol : TAMIS_NO_SYMBOL;

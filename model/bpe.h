@@ -23,8 +23,8 @@ void tamis_bpe_free(tamis_bpe *bpe);
 tamis_status tamis_bpe_add_token(tamis_bpe *bpe, const char *text, size_t n_bytes,
                                  tamis_error *err) TAMIS_MUST_USE;
 /* After the last token: the byte map. Then merges, by ascending rank. */
-tamis_status tamis_bpe_end_tokens(tamis_bpe *bpe, uint64_t n_merges, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_bpe_end_tokens(tamis_bpe *bpe, uint64_t n_merges,
+                                  tamis_error *err) TAMIS_MUST_USE;
 /* A "left right" line, split at the first space at index >= 1; without one: TAMIS_BAD_INPUT. Of
  * a pair given twice the first rank stays. */
 tamis_status tamis_bpe_add_merge(tamis_bpe *bpe, uint32_t rank, const char *line, size_t n_bytes,

@@ -113,12 +113,19 @@ static void run_tile(void *ctx, int64_t i_item, int i_worker) {
                    j->n_in, j->y + row * j->y_stride + out, j->y_stride, j->accumulate);
 }
 
-void tamis_gemm_xwt(tamis_gemm *gemm, tamis_pool *pool, int64_t n_rows, int64_t n_out,
-                    int64_t n_in, const float *x, int64_t x_stride, const float *w, float *y,
-                    int64_t y_stride, int accumulate) {
+void tamis_gemm_xwt(tamis_gemm *gemm, tamis_pool *pool, int64_t n_rows, int64_t n_out, int64_t n_in,
+                    const float *x, int64_t x_stride, const float *w, float *y, int64_t y_stride,
+                    int accumulate) {
     if (n_rows <= 0 || n_out <= 0) return;
-    job j = {.engine = gemm->engine, .n_rows = n_rows, .n_out = n_out, .n_in = n_in, .x = x,
-             .x_stride = x_stride, .w = w, .y = y, .y_stride = y_stride,
+    job j = {.engine = gemm->engine,
+             .n_rows = n_rows,
+             .n_out = n_out,
+             .n_in = n_in,
+             .x = x,
+             .x_stride = x_stride,
+             .w = w,
+             .y = y,
+             .y_stride = y_stride,
              .accumulate = accumulate};
     choose_tile(&j);
     tamis_pool_run(pool, n_pieces(n_rows, j.tile_rows) * j.n_out_tiles, run_tile, &j);

@@ -15,10 +15,10 @@ struct tamis_head {
     const tamis_type *type;
     int64_t n_embd, n_vocab;
     uint64_t row_bytes;
-    const tamis_gguf *gguf;           /* NULL: rows are in `bytes` */
+    const tamis_gguf *gguf; /* NULL: rows are in `bytes` */
     const tamis_gguf_tensor *tensor;
-    const uint8_t *bytes;             /* [n_vocab] rows, borrowed */
-    const float *bias;                /* [n_vocab] or NULL */
+    const uint8_t *bytes; /* [n_vocab] rows, borrowed */
+    const float *bias;    /* [n_vocab] or NULL */
     float *own_bias;
     float weight_scale, softcap;
 };
@@ -88,8 +88,13 @@ tamis_status tamis_head_from_bytes(int32_t type_id, int64_t n_embd, int64_t n_vo
                           (long long)n_embd, (long long)n_vocab, (int)type_id);
     tamis_head *h = tamis_alloc_array(1, sizeof *h, err);
     if (!h) return TAMIS_NO_RESOURCE;
-    *h = (tamis_head){.type = type, .n_embd = n_embd, .n_vocab = n_vocab, .row_bytes = row_bytes,
-                      .bytes = rows, .bias = bias, .weight_scale = weight_scale,
+    *h = (tamis_head){.type = type,
+                      .n_embd = n_embd,
+                      .n_vocab = n_vocab,
+                      .row_bytes = row_bytes,
+                      .bytes = rows,
+                      .bias = bias,
+                      .weight_scale = weight_scale,
                       .softcap = softcap};
     *out = h;
     return TAMIS_OK;
@@ -133,8 +138,7 @@ tamis_status tamis_head_read_rows(tamis_head *head, int64_t first, int64_t n_row
                                   tamis_error *err) {
     if (first < 0 || n_rows < 0 || n_rows > head->n_vocab - first)
         return tamis_fail(err, TAMIS_BAD_USAGE, "output rows %lld to %lld of %lld",
-                          (long long)first, (long long)(first + n_rows),
-                          (long long)head->n_vocab);
+                          (long long)first, (long long)(first + n_rows), (long long)head->n_vocab);
     uint64_t offset = (uint64_t)first * head->row_bytes;
     uint64_t n_bytes = (uint64_t)n_rows * head->row_bytes;
     if (head->gguf)
@@ -171,11 +175,11 @@ tamis_status tamis_head_decode(tamis_head *head, tamis_pool *pool, int64_t first
     tamis_pool_run(pool, (n_cols + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM, decode_rows, &j);
     int64_t n = n_cols * head->n_embd, bad = tamis_find_nonfinite(w, n);
     if (bad < n)
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': row %lld, element %lld is %g",
-                        tamis_head_origin(head),
-                        head->tensor ? head->tensor->name : "output.weight",
-                        (long long)(first + bad / head->n_embd), (long long)(bad % head->n_embd),
-                        (double)w[bad]);
+        st =
+            tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': row %lld, element %lld is %g",
+                       tamis_head_origin(head), head->tensor ? head->tensor->name : "output.weight",
+                       (long long)(first + bad / head->n_embd), (long long)(bad % head->n_embd),
+                       (double)w[bad]);
 out:
     free(stored);
     return st;
@@ -194,8 +198,10 @@ static void finish_rows(void *ctx, int64_t i_item, int i_worker) {
     int64_t end = (i_item + 1) * FINISH_ROWS;
     for (int64_t r = i_item * FINISH_ROWS; r < end && r < j->n_rows; r++) {
         float *row = j->logits + r * j->n_cols;
-        for (int64_t i = 0; i < j->n_cols; i++) row[i] *= h->weight_scale;
-        for (int64_t i = 0; h->bias && i < j->n_cols; i++) row[i] += h->bias[j->first + i];
+        for (int64_t i = 0; i < j->n_cols; i++)
+            row[i] *= h->weight_scale;
+        for (int64_t i = 0; h->bias && i < j->n_cols; i++)
+            row[i] += h->bias[j->first + i];
         for (int64_t i = 0; h->softcap > 0.0f && i < j->n_cols; i++)
             row[i] = h->softcap * tanhf(row[i] / h->softcap);
     }
@@ -204,10 +210,9 @@ static void finish_rows(void *ctx, int64_t i_item, int i_worker) {
 void tamis_head_logits(const tamis_head *head, tamis_gemm *gemm, tamis_pool *pool, const float *w,
                        int64_t first, int64_t n_cols, const float *h, int64_t n_rows,
                        float *logits) {
-    tamis_gemm_xwt(gemm, pool, n_rows, n_cols, head->n_embd, h, head->n_embd, w, logits, n_cols,
-                   0);
+    tamis_gemm_xwt(gemm, pool, n_rows, n_cols, head->n_embd, h, head->n_embd, w, logits, n_cols, 0);
     if (head->weight_scale == 1.0f && !head->bias && head->softcap <= 0.0f) return;
-    finish_job j = {.head = head, .first = first, .n_cols = n_cols, .n_rows = n_rows,
-                    .logits = logits};
+    finish_job j = {
+        .head = head, .first = first, .n_cols = n_cols, .n_rows = n_rows, .logits = logits};
     tamis_pool_run(pool, (n_rows + FINISH_ROWS - 1) / FINISH_ROWS, finish_rows, &j);
 }

@@ -13,14 +13,13 @@
 typedef struct tamis_head tamis_head;
 
 /* The head of a model (borrows the model), reading weight rows as they are needed. */
-tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *err)
-    TAMIS_MUST_USE;
-/* A head from stored bytes (a base file): `rows` are n_vocab rows of n_embd elements in type_id, bias
- * [n_vocab] or NULL, logit_scale 1 and softcap 0 for none. All borrowed. */
+tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *err) TAMIS_MUST_USE;
+/* A head from stored bytes (a base file): `rows` are n_vocab rows of n_embd elements in type_id,
+ * bias [n_vocab] or NULL, logit_scale 1 and softcap 0 for none. All borrowed. */
 tamis_status tamis_head_from_bytes(int32_t type_id, int64_t n_embd, int64_t n_vocab,
                                    const uint8_t *rows, const float *bias, float weight_scale,
-                                   float softcap, tamis_head **out, tamis_error *err)
-    TAMIS_MUST_USE;
+                                   float softcap, tamis_head **out,
+                                   tamis_error *err) TAMIS_MUST_USE;
 void tamis_head_close(tamis_head *head);
 
 int64_t tamis_head_n_embd(const tamis_head *head);
@@ -29,7 +28,7 @@ int32_t tamis_head_type_id(const tamis_head *head);
 const float *tamis_head_bias(const tamis_head *head); /* [n_vocab] or NULL; borrowed */
 float tamis_head_weight_scale(const tamis_head *head);
 const char *tamis_head_origin(const tamis_head *head); /* the file it is from, for messages */
-float tamis_head_softcap(const tamis_head *head);     /* 0 = none */
+float tamis_head_softcap(const tamis_head *head);      /* 0 = none */
 /* Stored bytes of rows [first, first + n): row bytes * n, for writing a base file. */
 tamis_status tamis_head_read_rows(tamis_head *head, int64_t first, int64_t n_rows, void *dst,
                                   tamis_error *err) TAMIS_MUST_USE;

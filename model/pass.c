@@ -42,8 +42,7 @@ static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error
         per_token = wide > per_token ? wide : per_token;
         per_key = keys > per_key ? keys : per_key;
     }
-    int64_t buffers =
-        tamis_run_tile_tokens(run) * per_token + tamis_run_tile_keys(run) * per_key;
+    int64_t buffers = tamis_run_tile_tokens(run) * per_token + tamis_run_tile_keys(run) * per_key;
     *out = (weights + (uint64_t)buffers) * sizeof(float);
     return TAMIS_OK;
 }
@@ -110,7 +109,10 @@ static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *er
     const tamis_gguf_tensor *scale = tamis_gguf_find_tensor(g, "token_embd.scale");
     float factor = 1.0f;
     tamis_row_source sources[] = {
-        {.gguf = g, .tensor = run->model->token_embd, .rows = tokens, .n_rows = run->n_tokens,
+        {.gguf = g,
+         .tensor = run->model->token_embd,
+         .rows = tokens,
+         .n_rows = run->n_tokens,
          .dst = run->h},
         {.gguf = g, .tensor = scale, .n_rows = 1, .dst = &factor},
     };
@@ -119,7 +121,8 @@ static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *er
     uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)n_bytes, 1, err);
     if (!staging) return TAMIS_NO_RESOURCE;
     tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
-    for (int64_t i = 0; scale && !st && i < run->n_tokens * n_embd; i++) run->h[i] *= factor;
+    for (int64_t i = 0; scale && !st && i < run->n_tokens * n_embd; i++)
+        run->h[i] *= factor;
     return st;
 }
 
@@ -180,8 +183,11 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
                             const tamis_observer *observers, int n_observers, tamis_error *err) {
     tamis_status st = check_tokens(model, tokens, n_tokens, n_ctx, err);
     if (st) return st;
-    tamis_run run = {.model = model, .observers = observers, .n_observers = n_observers,
-                     .n_tokens = n_tokens, .n_ctx = n_ctx};
+    tamis_run run = {.model = model,
+                     .observers = observers,
+                     .n_observers = n_observers,
+                     .n_tokens = n_tokens,
+                     .n_ctx = n_ctx};
     budget_share taken = {0};
     if (options) run.options = *options;
     run.pool = run.options.pool;
@@ -192,7 +198,8 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
     tamis_scratch_release(&run.h_memory);
     tamis_scratch_release(&run.sums_memory);
     tamis_rope_table_release(&run.rope);
-    for (int i = 0; i < TAMIS_N_BUFFERS; i++) free(run.buffers[i].data);
+    for (int i = 0; i < TAMIS_N_BUFFERS; i++)
+        free(run.buffers[i].data);
     tamis_gemm_free(run.gemm);
     return st;
 }

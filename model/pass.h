@@ -1,7 +1,7 @@
 /* pass.h - the layer-major pass and its observers.
- * All tokens go through layer 0, then all through layer 1, and so on: each weight is read and decoded
- * once for the whole run. Memory: the hidden states of all tokens (in a scratch file above the
- * budget) + one layer's weights (one expert's at a time for experts) + working buffers of one
+ * All tokens go through layer 0, then all through layer 1, and so on: each weight is read and
+ * decoded once for the whole run. Memory: the hidden states of all tokens (in a scratch file above
+ * the budget) + one layer's weights (one expert's at a time for experts) + working buffers of one
  * batch of sequences. imatrix, quantize and kld are users of this one pass; what they want to see
  * they see through observers, and the forward code knows none of them by name.
  * The result does not depend on the number of threads. */
@@ -22,10 +22,10 @@
 typedef struct tamis_product {
     const char *const *names; /* the weights, e.g. attn_q, attn_k, attn_v of a layer */
     int n_names;
-    int64_t layer;            /* -1 for the output head */
-    int64_t expert;           /* expert index, or -1 for a dense weight */
-    int64_t n_experts;        /* experts in the weight; 1 for dense */
-    const float *x;           /* [n_tokens][d_in], row-major, borrowed during the call */
+    int64_t layer;     /* -1 for the output head */
+    int64_t expert;    /* expert index, or -1 for a dense weight */
+    int64_t n_experts; /* experts in the weight; 1 for dense */
+    const float *x;    /* [n_tokens][d_in], row-major, borrowed during the call */
     int64_t n_tokens, d_in;
 } tamis_product;
 
@@ -56,7 +56,7 @@ typedef struct tamis_pass_options {
  * not finite stops the run with TAMIS_BAD_INPUT naming layer and tensor (row). */
 tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n_tokens,
                             int64_t n_ctx, const tamis_pass_options *options,
-                            const tamis_observer *observers, int n_observers, tamis_error *err)
-    TAMIS_MUST_USE;
+                            const tamis_observer *observers, int n_observers,
+                            tamis_error *err) TAMIS_MUST_USE;
 
 #endif

@@ -77,7 +77,8 @@ tamis_status tamis_pretokenizer_new(const tamis_pre_set *set, tamis_pretokenizer
 
 void tamis_pretokenizer_free(tamis_pretokenizer *p) {
     if (!p) return;
-    for (int i = 0; i < TAMIS_PRE_MAX_STAGES; i++) pcre2_code_free(p->stages[i].code);
+    for (int i = 0; i < TAMIS_PRE_MAX_STAGES; i++)
+        pcre2_code_free(p->stages[i].code);
     free(p);
 }
 
@@ -127,11 +128,12 @@ static tamis_status find(const splitter *sp, const stage *st, const uint8_t *fra
     if (st->has_first) {
         /* Most fragments of later stages have nothing for them: cheaper to see than to match. */
         size_t i = from;
-        while (i < n && !st->first[fragment[i]]) i++;
+        while (i < n && !st->first[fragment[i]])
+            i++;
         if (i == n) return TAMIS_OK;
     }
-    int rc = pcre2_match(st->code, fragment, n, from, PCRE2_NO_UTF_CHECK, sp->s->match,
-                         sp->s->context);
+    int rc =
+        pcre2_match(st->code, fragment, n, from, PCRE2_NO_UTF_CHECK, sp->s->match, sp->s->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
         rc = pcre2_match(st->code, fragment, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                          sp->s->match, sp->s->context);
@@ -156,7 +158,8 @@ static size_t char_bytes(const uint8_t *text) {
 static tamis_status split_groups(const splitter *sp, int i_next, size_t start, size_t begin,
                                  size_t end) {
     size_t n_chars = 0, piece = 0;
-    for (size_t i = begin; i < end; i += char_bytes(sp->text + start + i)) n_chars++;
+    for (size_t i = begin; i < end; i += char_bytes(sp->text + start + i))
+        n_chars++;
     tamis_status st = TAMIS_OK;
     for (size_t i = begin; !st && i < end;) {
         i += char_bytes(sp->text + start + i);
@@ -178,7 +181,8 @@ static tamis_status split_before_digits(const splitter *sp, int i_next, size_t s
     tamis_status st = TAMIS_OK;
     size_t begin = 0;
     for (size_t i = 0, run_end; !st && i < n_bytes; i = run_end) {
-        for (run_end = i; run_end < n_bytes && is_digit(fragment[run_end]);) run_end++;
+        for (run_end = i; run_end < n_bytes && is_digit(fragment[run_end]);)
+            run_end++;
         for (size_t cut = run_end - (run_end - i) / 3 * 3; !st && cut < run_end; cut += 3) {
             st = split_from(sp, i_next, start + begin, cut - begin);
             begin = cut;
@@ -192,7 +196,8 @@ static tamis_status split_from(const splitter *sp, int i_stage, size_t start, si
     if (n_bytes == 0) return TAMIS_OK;
     if (i_stage == sp->p->n_stages) return sp->fn(sp->ctx, start, n_bytes, sp->err);
     const stage *here = &sp->p->stages[i_stage];
-    if (here->kind == STAGE_DIGIT_GROUPS) return split_before_digits(sp, i_stage + 1, start, n_bytes);
+    if (here->kind == STAGE_DIGIT_GROUPS)
+        return split_before_digits(sp, i_stage + 1, start, n_bytes);
     for (size_t at = 0, begin, end; at < n_bytes; at = end) {
         tamis_status st = find(sp, here, sp->text + start, n_bytes, at, &begin, &end);
         if (!st && here->kind == STAGE_NUMBER_GROUPS) {

@@ -13,7 +13,7 @@
 #define TAMIS_PRE_MAX_STAGES 6
 
 /* What a stage does where it is no pattern. */
-#define TAMIS_PRE_DIGIT_GROUPS "\1" /* cut ASCII digits from the right into threes */
+#define TAMIS_PRE_DIGIT_GROUPS "\1"  /* cut ASCII digits from the right into threes */
 #define TAMIS_PRE_NUMBER_GROUPS "\2" /* the same for every \p{N} */
 
 /* A pattern set: stages applied one after the other inside what the one before left; both matches
@@ -27,8 +27,8 @@ typedef struct tamis_pre_set {
 typedef struct tamis_pre_name {
     const char *name;
     const char *set;
-    bool ignores_merges;  /* a word that is a token is emitted whole */
-    bool adds_bos;        /* default; the key in the file wins */
+    bool ignores_merges; /* a word that is a token is emitted whole */
+    bool adds_bos;       /* default; the key in the file wins */
     bool has_no_default_bos;
 } tamis_pre_name;
 
@@ -53,8 +53,8 @@ void tamis_pre_scratch_free(tamis_pre_scratch *s);
 /* Receives each word in order, by its place in the text. Not TAMIS_OK ends the splitting. */
 typedef tamis_status tamis_word_fn(void *ctx, size_t start, size_t n_bytes, tamis_error *err);
 
-/* Split valid UTF-8 (already with stand-ins, see unicode.h); every byte belongs to one word. Time is
- * linear in practice and no length makes it fail, short of memory (TAMIS_NO_RESOURCE). */
+/* Split valid UTF-8 (already with stand-ins, see unicode.h); every byte belongs to one word. Time
+ * is linear in practice and no length makes it fail, short of memory (TAMIS_NO_RESOURCE). */
 tamis_status tamis_pretokenizer_split(const tamis_pretokenizer *p, tamis_pre_scratch *s,
                                       const uint8_t *text, size_t n_bytes, tamis_word_fn *fn,
                                       void *ctx, tamis_error *err) TAMIS_MUST_USE;

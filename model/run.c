@@ -91,14 +91,13 @@ static void check_item(void *ctx, int64_t i_item, int i_worker) {
     int64_t bad = tamis_find_nonfinite(j->x + start, n);
     if (bad == n) return;
     int64_t seen = j->first_bad;
-    while (start + bad < seen &&
-           !atomic_compare_exchange_weak(&j->first_bad, &seen, start + bad))
+    while (start + bad < seen && !atomic_compare_exchange_weak(&j->first_bad, &seen, start + bad))
         continue;
 }
 
-tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_t n_rows,
-                                    int64_t n, int64_t layer, const char *stage,
-                                    int64_t first_token, const int32_t *rows, tamis_error *err) {
+tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_t n_rows, int64_t n,
+                                    int64_t layer, const char *stage, int64_t first_token,
+                                    const int32_t *rows, tamis_error *err) {
     check_job j = {.x = x, .n = n_rows * n, .first_bad = n_rows * n};
     tamis_pool_run(run->pool, (j.n + CHECK_ELEMS - 1) / CHECK_ELEMS, check_item, &j);
     if (j.first_bad == j.n) return TAMIS_OK;
@@ -106,7 +105,7 @@ tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_
     return tamis_fail(err, TAMIS_BAD_INPUT,
                       "%s: layer %lld: %s is %g at token %lld, element %lld; the model's numbers "
                       "overflow here",
-                      tamis_model_path(run->model), (long long)layer, stage,
-                      (double)x[j.first_bad], (long long)(rows ? rows[row] : first_token + row),
+                      tamis_model_path(run->model), (long long)layer, stage, (double)x[j.first_bad],
+                      (long long)(rows ? rows[row] : first_token + row),
                       (long long)(j.first_bad % n));
 }

@@ -47,9 +47,9 @@ typedef struct tamis_run {
 } tamis_run;
 
 typedef struct tamis_tile {
-    int64_t first, n_tokens;       /* n_tokens = n_seqs * n_seq_tokens */
+    int64_t first, n_tokens; /* n_tokens = n_seqs * n_seq_tokens */
     int64_t n_seqs, n_seq_tokens;
-    int64_t first_pos;             /* position of the first token in its sequence */
+    int64_t first_pos; /* position of the first token in its sequence */
 } tamis_tile;
 
 /* The tile after *tile; start from a zeroed one. False after the last. */
@@ -64,8 +64,8 @@ void *tamis_run_buffer(tamis_run *run, tamis_buffer which, int64_t n_elems, size
                        tamis_error *err) TAMIS_MUST_USE;
 
 /* Hand a product to every observer. */
-tamis_status tamis_run_observe(tamis_run *run, const tamis_product *product, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_run_observe(tamis_run *run, const tamis_product *product,
+                               tamis_error *err) TAMIS_MUST_USE;
 
 /* Advance the bar to `done` of `all` steps of part i_part of n_parts of a layer. */
 void tamis_run_advance(tamis_run *run, int64_t layer, int i_part, int n_parts, int64_t done,
@@ -73,9 +73,8 @@ void tamis_run_advance(tamis_run *run, int64_t layer, int i_part, int n_parts, i
 
 /* TAMIS_BAD_INPUT naming layer, stage and token when x [n_rows][n] is not finite. Row r belongs to
  * token first_token + r, or rows[r] when rows is not NULL. */
-tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_t n_rows,
-                                    int64_t n, int64_t layer, const char *stage,
-                                    int64_t first_token, const int32_t *rows, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_t n_rows, int64_t n,
+                                    int64_t layer, const char *stage, int64_t first_token,
+                                    const int32_t *rows, tamis_error *err) TAMIS_MUST_USE;
 
 #endif

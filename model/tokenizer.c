@@ -16,7 +16,9 @@
 static tamis_status check_kind(const tamis_gguf *g, tamis_error *err) {
     static const struct {
         const char *name, *algorithm;
-    } others[] = {{"llama", "SentencePiece"}, {"gemma4", "BPE on characters"}, {"bert", "WordPiece"},
+    } others[] = {{"llama", "SentencePiece"},
+                  {"gemma4", "BPE on characters"},
+                  {"bert", "WordPiece"},
                   {"t5", "Unigram"}};
     tamis_bytes kind;
     tamis_status st = tamis_gguf_get_string(g, KEY("model"), &kind, err);
@@ -31,9 +33,8 @@ static tamis_status check_kind(const tamis_gguf *g, tamis_error *err) {
                           shown);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(shown, others[i].name) == 0)
-            return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "tokenizer kind '%s' (%s) is not supported yet", shown,
-                              others[i].algorithm);
+            return tamis_fail(err, TAMIS_BAD_INPUT, "tokenizer kind '%s' (%s) is not supported yet",
+                              shown, others[i].algorithm);
     return tamis_fail(err, TAMIS_BAD_INPUT,
                       "key '" KEY("model") "': unknown tokenizer kind '%s' (supported: gpt2)",
                       shown);
@@ -63,8 +64,8 @@ static tamis_status load_tokens(tamis_tokenizer *t, const tamis_gguf *g, tamis_e
         char name[32];
         if (text.n_bytes == 0) {
             text.data = name;
-            text.n_bytes = (size_t)snprintf(name, sizeof name, "[EMPTY_%llu]",
-                                            (unsigned long long)id);
+            text.n_bytes =
+                (size_t)snprintf(name, sizeof name, "[EMPTY_%llu]", (unsigned long long)id);
         }
         st = tamis_bpe_add_token(t->bpe, text.data, text.n_bytes, err);
     }
@@ -84,8 +85,8 @@ static tamis_status load_merges(tamis_tokenizer *t, const tamis_gguf *g, tamis_h
     st = tamis_bpe_end_tokens(t->bpe, is_there ? kv.n_elems : 0, err);
     uint64_t cursor = 0;
     tamis_bytes line;
-    for (uint32_t rank = 0;
-         !st && is_there && tamis_gguf_kv_next_string(g, &kv, &cursor, &line); rank++) {
+    for (uint32_t rank = 0; !st && is_there && tamis_gguf_kv_next_string(g, &kv, &cursor, &line);
+         rank++) {
         tamis_hash_update(hash, line.data, line.n_bytes);
         tamis_hash_update(hash, "\n", 1);
         st = tamis_bpe_add_merge(t->bpe, rank, line.data, line.n_bytes, err);
@@ -95,9 +96,13 @@ static tamis_status load_merges(tamis_tokenizer *t, const tamis_gguf *g, tamis_h
 
 static tamis_status load_types(tamis_tokenizer *t, const tamis_gguf *g, tamis_error *err) {
     /* By number of the type; 0 is undefined. */
-    static const uint8_t attr_of_type[] = {
-        0, TAMIS_ATTR_NORMAL, TAMIS_ATTR_UNKNOWN, TAMIS_ATTR_CONTROL, TAMIS_ATTR_USER_DEFINED,
-        TAMIS_ATTR_UNUSED, TAMIS_ATTR_BYTE};
+    static const uint8_t attr_of_type[] = {0,
+                                           TAMIS_ATTR_NORMAL,
+                                           TAMIS_ATTR_UNKNOWN,
+                                           TAMIS_ATTR_CONTROL,
+                                           TAMIS_ATTR_USER_DEFINED,
+                                           TAMIS_ATTR_UNUSED,
+                                           TAMIS_ATTR_BYTE};
     t->attrs = tamis_alloc_array((uint64_t)t->n_vocab, sizeof *t->attrs, err);
     if (!t->attrs) return TAMIS_NO_RESOURCE;
     tamis_gguf_kv kv;
@@ -153,7 +158,8 @@ static tamis_status load_special_ids(tamis_tokenizer *t, const tamis_gguf *g, ta
 
 static void hash_number(tamis_hash *hash, int64_t value) {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
     tamis_hash_update(hash, bytes, sizeof bytes);
 }
 
@@ -170,7 +176,8 @@ static void hash_rules(const tamis_tokenizer *t, tamis_hash *hash) {
     tamis_hash_update(hash, t->pre_name->set, strlen(t->pre_name->set) + 1);
     int64_t numbers[] = {t->n_vocab, t->pre_name->ignores_merges, t->bos, t->eos, t->adds_bos,
                          t->adds_eos};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) hash_number(hash, numbers[i]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        hash_number(hash, numbers[i]);
 }
 
 static tamis_status load(tamis_tokenizer *t, const tamis_gguf *g, tamis_hash *hash,
@@ -184,7 +191,8 @@ static tamis_status load(tamis_tokenizer *t, const tamis_gguf *g, tamis_hash *ha
     if (!st) st = load_special_ids(t, g, err);
     if (st) return st;
     tamis_tokenizer_fix_attrs(t, g);
-    for (int i = 0; !st && i < 2; i++) st = tamis_specials_init(&t->specials[i], t, i == 1, err);
+    for (int i = 0; !st && i < 2; i++)
+        st = tamis_specials_init(&t->specials[i], t, i == 1, err);
     return st;
 }
 
@@ -213,7 +221,8 @@ void tamis_tokenizer_free(tamis_tokenizer *t) {
     if (!t) return;
     tamis_bpe_free(t->bpe);
     tamis_pretokenizer_free(t->pre);
-    for (int i = 0; i < 2; i++) tamis_specials_release(&t->specials[i]);
+    for (int i = 0; i < 2; i++)
+        tamis_specials_release(&t->specials[i]);
     free(t->attrs);
     free(t);
 }

@@ -16,8 +16,8 @@ typedef struct tamis_tokenizer tamis_tokenizer;
 /* Build from a file's tokenizer.* keys. The tokenizer keeps its own copies; `g` may be closed.
  * Free with tamis_tokenizer_free(). TAMIS_BAD_INPUT: no tokenizer, unknown kind or pre (named),
  * keys of wrong type or length. Thread-safe for concurrent encode and decode. */
-tamis_status tamis_tokenizer_new(const tamis_gguf *g, tamis_tokenizer **out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_tokenizer_new(const tamis_gguf *g, tamis_tokenizer **out,
+                                 tamis_error *err) TAMIS_MUST_USE;
 void tamis_tokenizer_free(tamis_tokenizer *t);
 
 int32_t tamis_tokenizer_n_vocab(const tamis_tokenizer *t);
@@ -45,8 +45,8 @@ tamis_status tamis_detokenize(const tamis_tokenizer *t, const int32_t *ids, uint
                               bool render_special, char **out_text, size_t *out_n_bytes,
                               tamis_error *err) TAMIS_MUST_USE;
 
-/* Identity of the vocabulary and its rules: XXH3-128 hex (33 bytes with NUL) over tokens, types, merges,
- * pre and special ids. Two files that tokenize alike have the same one. */
+/* Identity of the vocabulary and its rules: XXH3-128 hex (33 bytes with NUL) over tokens, types,
+ * merges, pre and special ids. Two files that tokenize alike have the same one. */
 void tamis_tokenizer_hash(const tamis_tokenizer *t, char hex[33]);
 
 #endif

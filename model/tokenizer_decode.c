@@ -57,8 +57,10 @@ static tamis_status append_mapped(text_buffer *b, const char *text, size_t n_byt
 }
 
 static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* A byte token, "<0xXX>". */
@@ -90,7 +92,8 @@ tamis_status tamis_detokenize(const tamis_tokenizer *t, const int32_t *ids, uint
     tamis_status st = append(&b, NULL, 0, err);
     for (uint64_t i = 0; !st && i < n_ids; i++) {
         if (ids[i] < 0 || ids[i] >= t->n_vocab)
-            st = tamis_fail(err, TAMIS_BAD_INPUT, "token %llu: id %d is not in the vocabulary (0..%d)",
+            st = tamis_fail(err, TAMIS_BAD_INPUT,
+                            "token %llu: id %d is not in the vocabulary (0..%d)",
                             (unsigned long long)i, ids[i], t->n_vocab - 1);
         else
             st = append_piece(t, ids[i], render_special, &b, err);

@@ -27,8 +27,8 @@ typedef struct cached_word {
 
 typedef struct encoder {
     const tamis_tokenizer *t;
-    const uint8_t *text;     /* valid UTF-8 in every fragment */
-    const uint8_t *subject;  /* text with stand-ins, for matching only */
+    const uint8_t *text;    /* valid UTF-8 in every fragment */
+    const uint8_t *subject; /* text with stand-ins, for matching only */
     uint8_t *own_text, *own_subject;
     size_t fragment_start;
     tamis_fragments fragments;
@@ -67,8 +67,7 @@ static tamis_status emit_bytes(encoder *e, uint32_t symbol, tamis_error *err) {
     return st;
 }
 
-static tamis_status encode_word(encoder *e, const uint8_t *word, size_t n_bytes,
-                                tamis_error *err) {
+static tamis_status encode_word(encoder *e, const uint8_t *word, size_t n_bytes, tamis_error *err) {
     const tamis_bpe *bpe = e->t->bpe;
     tamis_status st;
     if (e->t->pre_name->ignores_merges) {
@@ -103,7 +102,9 @@ static tamis_status on_word(void *ctx, size_t start, size_t n_bytes, tamis_error
     uint64_t ids_at = e->out->n_ids;
     tamis_status st = encode_word(e, word, n_bytes, err);
     if (!st)
-        *slot = (cached_word){.start = start, .ids_at = ids_at, .n_bytes = (uint32_t)n_bytes,
+        *slot = (cached_word){.start = start,
+                              .ids_at = ids_at,
+                              .n_bytes = (uint32_t)n_bytes,
                               .n_ids = (uint32_t)(e->out->n_ids - ids_at)};
     return st;
 }
@@ -185,7 +186,8 @@ tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n
     const uint8_t *bytes = (const uint8_t *)text;
     uint64_t n_ids_before = out->n_ids;
     uint32_t n_slots = CACHE_MIN_SLOTS;
-    while (n_slots < CACHE_MAX_SLOTS && n_slots < n_bytes / 8) n_slots *= 2;
+    while (n_slots < CACHE_MAX_SLOTS && n_slots < n_bytes / 8)
+        n_slots *= 2;
     e.cache_mask = n_slots - 1;
 
     tamis_status st = TAMIS_OK;
@@ -194,7 +196,8 @@ tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n
     e.cache = calloc(n_slots, sizeof *e.cache);
     st = e.cache ? tamis_pre_scratch_new(&e.scratch, err)
                  : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the tokenizer");
-    if (!st) st = tamis_specials_cut(&t->specials[parse_special], t, bytes, n_bytes, &e.fragments, err);
+    if (!st)
+        st = tamis_specials_cut(&t->specials[parse_special], t, bytes, n_bytes, &e.fragments, err);
     if (!st) st = clean_fragments(&e, bytes, err);
     if (!st) st = encode_fragments(&e, err);
 end:

@@ -18,8 +18,8 @@ enum {
 
 /* Special tokens to look for in raw text. */
 typedef struct tamis_specials {
-    uint32_t *by_length;     /* [n] ids, longest text first, then by id */
-    uint32_t *sorted;        /* [n] positions in by_length, texts in byte order */
+    uint32_t *by_length; /* [n] ids, longest text first, then by id */
+    uint32_t *sorted;    /* [n] positions in by_length, texts in byte order */
     uint32_t n;
     uint32_t first_byte[257]; /* sorted[first_byte[b] .. first_byte[b + 1]) begin with byte b */
 } tamis_specials;
@@ -28,10 +28,10 @@ struct tamis_tokenizer {
     tamis_bpe *bpe;
     tamis_pretokenizer *pre;
     const tamis_pre_name *pre_name;
-    uint8_t *attrs;              /* [n_vocab] */
-    int32_t n_vocab, bos, eos;   /* -1: none */
+    uint8_t *attrs;            /* [n_vocab] */
+    int32_t n_vocab, bos, eos; /* -1: none */
     bool adds_bos, adds_eos;
-    tamis_specials specials[2];  /* without and with CONTROL and UNKNOWN tokens */
+    tamis_specials specials[2]; /* without and with CONTROL and UNKNOWN tokens */
     char hash[33];
 };
 

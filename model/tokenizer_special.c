@@ -54,9 +54,11 @@ void tamis_tokenizer_fix_attrs(tamis_tokenizer *t, const tamis_gguf *g) {
     tamis_gguf_kv kv;
     for (size_t i = 0; i < COUNT(infill); i++) {
         if (tamis_gguf_find(g, infill[i].key, &kv)) continue;
-        for (const char *const *text = infill[i].texts; *text && !add_control(t, *text);) text++;
+        for (const char *const *text = infill[i].texts; *text && !add_control(t, *text);)
+            text++;
     }
-    for (size_t i = 0; i < COUNT(end_texts); i++) add_control(t, end_texts[i]);
+    for (size_t i = 0; i < COUNT(end_texts); i++)
+        add_control(t, end_texts[i]);
 
     /* Messages made of channels: their marks are text, and so is an end that ends no turn. */
     for (size_t i = 0; i < COUNT(channel_texts); i++) {
@@ -108,7 +110,8 @@ tamis_status tamis_specials_init(tamis_specials *s, const tamis_tokenizer *t, bo
             s->by_length[s->n++] = (uint32_t)id;
 
     qsort_r(s->by_length, n, sizeof *s->by_length, compare_lengths, t->bpe);
-    for (uint32_t i = 0; i < n; i++) s->sorted[i] = i;
+    for (uint32_t i = 0; i < n; i++)
+        s->sorted[i] = i;
     text_order order = {.bpe = t->bpe, .ids = s->by_length};
     qsort_r(s->sorted, n, sizeof *s->sorted, compare_texts, &order);
     for (uint32_t i = 0, b = 0; b <= 256; b++) {
@@ -129,8 +132,8 @@ void tamis_specials_release(tamis_specials *s) {
 /* --- cutting --- */
 
 /* First of sorted[lo..hi), all longer than depth and equal before it, whose byte there is >= b. */
-static uint32_t lower_bound(const tamis_specials *s, const tamis_bpe *bpe, uint32_t lo,
-                            uint32_t hi, size_t depth, unsigned b) {
+static uint32_t lower_bound(const tamis_specials *s, const tamis_bpe *bpe, uint32_t lo, uint32_t hi,
+                            size_t depth, unsigned b) {
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         size_t n;
@@ -174,9 +177,8 @@ static tamis_status append(tamis_fragments *list, size_t start, size_t n_bytes, 
 }
 
 /* Cut one special token out of every text fragment of `from`, into `to`. */
-static tamis_status cut_token(const tamis_fragments *from, tamis_fragments *to,
-                              const uint8_t *text, const tamis_bpe *bpe, uint32_t id,
-                              tamis_error *err) {
+static tamis_status cut_token(const tamis_fragments *from, tamis_fragments *to, const uint8_t *text,
+                              const tamis_bpe *bpe, uint32_t id, tamis_error *err) {
     size_t n_token;
     const char *token = tamis_bpe_text(bpe, id, &n_token);
     tamis_status st = TAMIS_OK;

@@ -80,7 +80,8 @@ static void decode_item(void *ctx, int64_t i_item, int i_worker) {
     if (i_item > f->item || tamis_interrupted()) return;
     const tamis_row_source *s = j->sources;
     int64_t i = i_item;
-    for (; i >= items_of(s); s++) i -= items_of(s);
+    for (; i >= items_of(s); s++)
+        i -= items_of(s);
     int64_t rows = rows_per_item(s->tensor), first = i * rows;
     int64_t n = s->n_rows - first < rows ? s->n_rows - first : rows;
     tamis_error error;
@@ -93,13 +94,17 @@ static void decode_item(void *ctx, int64_t i_item, int i_worker) {
 tamis_status tamis_decode_rows(tamis_pool *pool, const tamis_row_source *sources, int n_sources,
                                uint8_t *staging, tamis_error *err) {
     int n_workers = tamis_pool_size(pool);
-    decode_job j = {.sources = sources, .n_sources = n_sources, .staging = staging,
+    decode_job j = {.sources = sources,
+                    .n_sources = n_sources,
+                    .staging = staging,
                     .staging_bytes = tamis_staging_bytes(sources, n_sources, 1)};
     j.failures = tamis_alloc_array((uint64_t)n_workers, sizeof *j.failures, err);
     if (!j.failures) return TAMIS_NO_RESOURCE;
     int64_t n_items = 0;
-    for (int i = 0; i < n_sources; i++) n_items += items_of(&sources[i]);
-    for (int i = 0; i < n_workers; i++) j.failures[i].item = INT64_MAX;
+    for (int i = 0; i < n_sources; i++)
+        n_items += items_of(&sources[i]);
+    for (int i = 0; i < n_workers; i++)
+        j.failures[i].item = INT64_MAX;
     tamis_pool_run(pool, n_items, decode_item, &j);
 
     tamis_status st = TAMIS_OK;
@@ -136,8 +141,8 @@ tamis_weight tamis_weight_find(const tamis_run *run, int64_t layer, const char *
 static int add_sources(const tamis_gguf *g, const tamis_weight *w, int64_t expert,
                        tamis_row_source *sources, uint64_t *offsets, uint64_t *n_floats) {
     int n = 0;
-    sources[n] = (tamis_row_source){.gguf = g, .tensor = w->tensor, .n_rows = w->n_out,
-                                    .first_row = expert * w->n_out};
+    sources[n] = (tamis_row_source){
+        .gguf = g, .tensor = w->tensor, .n_rows = w->n_out, .first_row = expert * w->n_out};
     offsets[n++] = *n_floats;
     *n_floats += (uint64_t)w->n_out * (uint64_t)w->n_in;
     if (w->bias_tensor) {
@@ -162,8 +167,8 @@ static void place(tamis_weight *w, int64_t expert, const float *at) {
     w->scale = w->scale_tensor ? at[expert] : 1.0f;
 }
 
-tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n,
-                                int64_t expert, tamis_error *err) {
+tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n, int64_t expert,
+                                tamis_error *err) {
     assert(n <= TAMIS_WEIGHTS_MAX);
     tamis_row_source sources[SOURCES_MAX];
     uint64_t offsets[SOURCES_MAX], starts[TAMIS_WEIGHTS_MAX], n_floats = 0;
@@ -174,14 +179,12 @@ tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, in
             n_sources += add_sources(run->model->gguf, weights[i], expert, sources + n_sources,
                                      offsets + n_sources, &n_floats);
     }
-    float *data = tamis_run_buffer(run, TAMIS_BUFFER_WEIGHTS, (int64_t)n_floats, sizeof *data,
-                                   err);
+    float *data = tamis_run_buffer(run, TAMIS_BUFFER_WEIGHTS, (int64_t)n_floats, sizeof *data, err);
     if (!data) return TAMIS_NO_RESOURCE;
-    for (int i = 0; i < n_sources; i++) sources[i].dst = data + offsets[i];
-    uint64_t staging_bytes =
-        tamis_staging_bytes(sources, n_sources, tamis_pool_size(run->pool));
-    uint8_t *staging =
-        tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)staging_bytes, 1, err);
+    for (int i = 0; i < n_sources; i++)
+        sources[i].dst = data + offsets[i];
+    uint64_t staging_bytes = tamis_staging_bytes(sources, n_sources, tamis_pool_size(run->pool));
+    uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)staging_bytes, 1, err);
     if (!staging) return TAMIS_NO_RESOURCE;
     tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
     if (st) return st;
@@ -194,8 +197,12 @@ tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *we
                                    int64_t layer, int64_t expert, const float *x, int64_t n_rows,
                                    tamis_error *err) {
     const char *names[TAMIS_WEIGHTS_MAX];
-    tamis_product product = {.names = names, .layer = layer, .expert = expert, .n_experts = 1,
-                             .x = x, .n_tokens = n_rows};
+    tamis_product product = {.names = names,
+                             .layer = layer,
+                             .expert = expert,
+                             .n_experts = 1,
+                             .x = x,
+                             .n_tokens = n_rows};
     for (int i = 0; i < n; i++) {
         if (!weights[i]->tensor) continue;
         names[product.n_names++] = weights[i]->tensor->name;
@@ -221,9 +228,11 @@ static void finish_rows(void *ctx, int64_t i_item, int i_worker) {
     for (int64_t r = i_item * FINISH_ROWS; r < end && r < j->n_rows; r++) {
         float *y = j->y + r * j->y_stride;
         if (w->scale_tensor)
-            for (int64_t i = 0; i < w->n_out; i++) y[i] *= w->scale;
+            for (int64_t i = 0; i < w->n_out; i++)
+                y[i] *= w->scale;
         if (w->bias)
-            for (int64_t i = 0; i < w->n_out; i++) y[i] += w->bias[i];
+            for (int64_t i = 0; i < w->n_out; i++)
+                y[i] += w->bias[i];
     }
 }
 

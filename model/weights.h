@@ -8,7 +8,7 @@
 
 /* A weight matrix, its bias and its scale; a norm's vector is a matrix of one row. */
 typedef struct tamis_weight {
-    const tamis_gguf_tensor *tensor; /* NULL: the file has none */
+    const tamis_gguf_tensor *tensor;                     /* NULL: the file has none */
     const tamis_gguf_tensor *bias_tensor, *scale_tensor; /* NULL: none */
     int64_t n_in, n_out;
     int64_t n_experts; /* 1 when dense */
@@ -25,8 +25,8 @@ enum { TAMIS_WEIGHTS_MAX = 8 }; /* weights of one call */
 /* Decode n weights; those without a tensor are passed over. expert: which matrix of a stack
  * (0 for dense ones). Parallel over rows; read and decoded once.
  * TAMIS_BAD_INPUT naming tensor and row when a value is not finite or cannot be read. */
-tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n,
-                                int64_t expert, tamis_error *err) TAMIS_MUST_USE;
+tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n, int64_t expert,
+                                tamis_error *err) TAMIS_MUST_USE;
 
 /* Decode rows of a tensor to dst [n_rows][ne0]; row_of(i) = rows[i], or first_row + i when rows
  * is NULL. `pool` may be NULL; staging: see tamis_staging_bytes(). */
@@ -54,11 +54,11 @@ tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *we
 /* y [n_rows][y_stride] = (x · wᵀ) * scale + bias, x [n_rows][n_in]. TAMIS_INTERRUPTED when
  * stopped. */
 tamis_status tamis_weight_apply(tamis_run *run, const tamis_weight *weight, const float *x,
-                                int64_t n_rows, float *y, int64_t y_stride, tamis_error *err)
-    TAMIS_MUST_USE;
+                                int64_t n_rows, float *y, int64_t y_stride,
+                                tamis_error *err) TAMIS_MUST_USE;
 
 /* Floats that the larger part (feed-forward with one expert, or the rest) of any layer takes. */
-tamis_status tamis_weights_peak_floats(const tamis_model *m, uint64_t *out, tamis_error *err)
-    TAMIS_MUST_USE;
+tamis_status tamis_weights_peak_floats(const tamis_model *m, uint64_t *out,
+                                       tamis_error *err) TAMIS_MUST_USE;
 
 #endif

@@ -30,7 +30,8 @@ static tamis_status unknown_type(const char *text, tamis_error *err) {
     const tamis_file_type *rows = tamis_file_type_table(&n_rows);
     const char *names[64];
     size_t n_names = 0;
-    for (int i = 0; i < n_rows && n_names < 64; i++) names[n_names++] = rows[i].name;
+    for (int i = 0; i < n_rows && n_names < 64; i++)
+        names[n_names++] = rows[i].name;
     const char *nearest = tamis_nearest(text, names, n_names);
     return tamis_fail(err, TAMIS_BAD_USAGE, "unknown type '%s'%s%s", text,
                       nearest ? "; did you mean " : "", nearest ? nearest : "");
@@ -54,8 +55,9 @@ static tamis_status read_positional(arguments *a, tamis_error *err) {
     const char **p = a->positional.items;
     size_t n = a->positional.n_items;
     if (n < 2)
-        return tamis_fail(err, TAMIS_BAD_USAGE,
-                          "give an input file and a type: input.gguf [output.gguf] TYPE [nthreads]");
+        return tamis_fail(
+            err, TAMIS_BAD_USAGE,
+            "give an input file and a type: input.gguf [output.gguf] TYPE [nthreads]");
     size_t i_type = 1;
     a->input = p[0];
     a->file_type = tamis_file_type_find(p[1]);
@@ -69,8 +71,7 @@ static tamis_status read_positional(arguments *a, tamis_error *err) {
         return tamis_fail(err, TAMIS_BAD_USAGE, "one argument too many: '%s'", p[i_type + 2]);
     if (n > i_type + 1) {
         int64_t n_threads;
-        tamis_status st =
-            tamis_parse_int(p[i_type + 1], -1024, 1024, "nthreads", &n_threads, err);
+        tamis_status st = tamis_parse_int(p[i_type + 1], -1024, 1024, "nthreads", &n_threads, err);
         if (st) return st;
         a->common.n_threads = n_threads > 0 ? n_threads : 0;
     }
@@ -131,7 +132,8 @@ static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, in
 
 static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan) {
     char from[32], to[32], file[32];
-    for (int64_t i = 0; i < plan->n_steps; i++) print_step(log, plan, i);
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        print_step(log, plan, i);
     tamis_info(log, "%s: %lld tensors, %lld to encode, %lld with importance", plan->file_type->name,
                (long long)plan->n_steps, (long long)plan->n_encoded,
                (long long)plan->n_with_importance);
@@ -139,12 +141,13 @@ static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan) {
                tamis_format_size(plan->source_bytes, from, sizeof from),
                tamis_quantize_source_bpw(plan));
     tamis_info(log, "result  %10s  %6.3f bits per weight; the file: %llu bytes (%s)",
-               tamis_format_size(plan->result_bytes, to, sizeof to), tamis_quantize_result_bpw(plan),
-               (unsigned long long)plan->file_bytes,
+               tamis_format_size(plan->result_bytes, to, sizeof to),
+               tamis_quantize_result_bpw(plan), (unsigned long long)plan->file_bytes,
                tamis_format_size(plan->file_bytes, file, sizeof file));
     if (plan->n_fallbacks > 0)
-        tamis_warn(log, "%lld of %lld tensors took another type: their rows do not divide into "
-                        "blocks of the wanted one",
+        tamis_warn(log,
+                   "%lld of %lld tensors took another type: their rows do not divide into "
+                   "blocks of the wanted one",
                    (long long)plan->n_fallbacks, (long long)plan->n_steps);
 }
 
@@ -280,10 +283,12 @@ static char *describe_types(void) {
     if (!f) return NULL;
     const tamis_file_type *rows[64];
     int n_rows = sort_offered(rows);
-    fprintf(f, "Without an output the result is ggml-model-TYPE.gguf beside the input. TYPE is a name or "
-               "a number, case does not matter; bits are bits per weight of most tensors, and a mix "
-               "gives more to those that need them:\n\n"
-               "  TYPE    number    bits  remark\n");
+    fprintf(
+        f,
+        "Without an output the result is ggml-model-TYPE.gguf beside the input. TYPE is a name or "
+        "a number, case does not matter; bits are bits per weight of most tensors, and a mix "
+        "gives more to those that need them:\n\n"
+        "  TYPE    number    bits  remark\n");
     for (int i = 0; i < n_rows; i++)
         if (rows[i]->id >= 0)
             fprintf(f, "  %-8s %5d  %6.3f  %s\n", rows[i]->name, rows[i]->id, base_bits(rows[i]),

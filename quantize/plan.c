@@ -76,10 +76,11 @@ static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_qu
                           s->tensor->name, from ? "a retired" : "an unknown", s->tensor->type_id);
     if (s->type == from) return TAMIS_OK;
     if (from->class == TAMIS_CLASS_QUANTIZED && !o->allow_requantize)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: tensor '%s' is quantized already (%s); start from full precision, or "
-                          "accept the loss with --allow-requantize",
-                          path, s->tensor->name, from->name);
+        return tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "%s: tensor '%s' is quantized already (%s); start from full precision, or "
+            "accept the loss with --allow-requantize",
+            path, s->tensor->name, from->name);
     if (!from->decode)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': %s cannot be decoded to weights",
                           path, s->tensor->name, from->name);

@@ -47,10 +47,13 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     if (o->leave_output) append(b, "%s", " --leave-output-tensor");
     if (o->output_type) append(b, " --output-tensor-type %s", o->output_type->name);
     if (o->embedding_type) append(b, " --token-embedding-type %s", o->embedding_type->name);
-    for (uint64_t i = 0; i < o->n_rules; i++) append(b, " --tensor-type %s", o->rules[i]);
+    for (uint64_t i = 0; i < o->n_rules; i++)
+        append(b, " --tensor-type %s", o->rules[i]);
     if (o->imatrix_path) append(b, " --imatrix %s", base_name(o->imatrix_path));
-    for (uint64_t i = 0; i < o->n_include; i++) append(b, " --include-weights %s", o->include[i]);
-    for (uint64_t i = 0; i < o->n_exclude; i++) append(b, " --exclude-weights %s", o->exclude[i]);
+    for (uint64_t i = 0; i < o->n_include; i++)
+        append(b, " --include-weights %s", o->include[i]);
+    for (uint64_t i = 0; i < o->n_exclude; i++)
+        append(b, " --exclude-weights %s", o->exclude[i]);
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 
@@ -59,8 +62,8 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
                                      tamis_error *err) {
     const tamis_imatrix *m = &plan->imatrix;
     char hex[TAMIS_HASH_HEX_MAX];
-    tamis_status st = set_text(w, "quantize.imatrix.file", base_name(o->imatrix_path),
-                               IMATRIX_TEXT_MAX, err);
+    tamis_status st =
+        set_text(w, "quantize.imatrix.file", base_name(o->imatrix_path), IMATRIX_TEXT_MAX, err);
     if (st == TAMIS_OK && m->n_datasets > 0)
         st = set_text(w, "quantize.imatrix.dataset", base_name(m->datasets[0]), IMATRIX_TEXT_MAX,
                       err);
@@ -68,8 +71,8 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
         st = tamis_gguf_set_uint(w, "quantize.imatrix.entries_count", TAMIS_GGUF_U32, m->n_entries,
                                  err);
     if (st == TAMIS_OK && m->chunk_count > 0)
-        st = tamis_gguf_set_uint(w, "quantize.imatrix.chunks_count", TAMIS_GGUF_U32,
-                                 m->chunk_count, err);
+        st = tamis_gguf_set_uint(w, "quantize.imatrix.chunks_count", TAMIS_GGUF_U32, m->chunk_count,
+                                 err);
     if (st == TAMIS_OK) st = tamis_hash_file(TAMIS_HASH_SHA256, o->imatrix_path, hex, err);
     if (st == TAMIS_OK) st = tamis_gguf_set_string(w, "tamis.imatrix.sha256", hex, 64, err);
     return st;
@@ -100,14 +103,15 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
     /* The set becomes one file; and what described other weights does not describe these. */
     static const char *const split[] = {"split.no", "split.count", "split.tensors.count"};
     static const char *const stale[] = {
-        "quantize.imatrix.file",         "quantize.imatrix.dataset",
+        "quantize.imatrix.file",          "quantize.imatrix.dataset",
         "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count",
         "tamis.imatrix.sha256",
     };
     bool is_copy = options->file_type->base_type_id < 0;
     tamis_status st = tamis_gguf_set_all(w, plan->source, err);
     if (st) return st;
-    for (size_t i = 0; i < sizeof split / sizeof *split; i++) tamis_gguf_unset(w, split[i]);
+    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
+        tamis_gguf_unset(w, split[i]);
     for (size_t i = 0; !is_copy && i < sizeof stale / sizeof *stale; i++)
         tamis_gguf_unset(w, stale[i]);
     st = tamis_gguf_set_uint(w, "general.quantization_version", TAMIS_GGUF_U32,

@@ -33,19 +33,19 @@ bool tamis_file_type_is_offered(const tamis_file_type *file_type);
 
 typedef struct tamis_quantize_options {
     const tamis_file_type *file_type;
-    bool pure;                   /* the base type for all, no mix */
-    bool leave_output;           /* keep output.weight as it is */
-    bool allow_requantize;       /* accept tensors that are quantized already */
+    bool pure;                        /* the base type for all, no mix */
+    bool leave_output;                /* keep output.weight as it is */
+    bool allow_requantize;            /* accept tensors that are quantized already */
     const tamis_type *output_type;    /* of output.weight; NULL = by the mix */
     const tamis_type *embedding_type; /* of the token embeddings; NULL = by the mix */
-    const char *const *rules;    /* "REGEX=TYPE", first match wins; borrowed */
+    const char *const *rules;         /* "REGEX=TYPE", first match wins; borrowed */
     uint64_t n_rules;
-    const char *imatrix_path;    /* NULL = none */
-    const char *const *include;  /* use only matrix entries whose name holds one of these */
+    const char *imatrix_path;   /* NULL = none */
+    const char *const *include; /* use only matrix entries whose name holds one of these */
     uint64_t n_include;
-    const char *const *exclude;  /* drop entries whose name holds one of these */
+    const char *const *exclude; /* drop entries whose name holds one of these */
     uint64_t n_exclude;
-    const tamis_log *log;        /* warnings; may be NULL */
+    const tamis_log *log; /* warnings; may be NULL */
 } tamis_quantize_options;
 
 /* What happens to one tensor. */
@@ -58,21 +58,21 @@ typedef struct tamis_quantize_step {
 } tamis_quantize_step;
 
 typedef struct tamis_quantize_plan {
-    const tamis_gguf *source;             /* borrowed */
+    const tamis_gguf *source; /* borrowed */
     const tamis_file_type *file_type;
-    tamis_quantize_step *steps;           /* in order of the result */
+    tamis_quantize_step *steps; /* in order of the result */
     int64_t n_steps;
-    tamis_imatrix imatrix;                /* entries after include and exclude; empty without */
-    uint64_t source_bytes, result_bytes;  /* tensor data, without padding */
+    tamis_imatrix imatrix;               /* entries after include and exclude; empty without */
+    uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
     int64_t n_encoded, n_fallbacks, n_with_importance;
-    tamis_gguf_writer *writer;            /* keys and infos of the result, ready to begin */
-    uint64_t file_bytes;                  /* exact size of the result */
+    tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */
+    uint64_t file_bytes;       /* exact size of the result */
 } tamis_quantize_plan;
 
 /* Decide everything before any work. Refuses what would fail later: a source that is quantized
- * already, an importance matrix that lacks what is needed or has another shape, types that cannot be
- * encoded (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
+ * already, an importance matrix that lacks what is needed or has another shape, types that cannot
+ * be encoded (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
  * `source` must outlive the plan. *out: free with tamis_quantize_plan_free(). */
 tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
                                      const tamis_quantize_options *options,
@@ -89,7 +89,7 @@ double tamis_quantize_result_bpw(const tamis_quantize_plan *plan);
  * and row named), the source became unreadable; TAMIS_NO_RESOURCE: no space (known before any
  * work), no permission, not enough memory; TAMIS_INTERRUPTED. Nothing is left behind then. */
 tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int n_threads,
-                                tamis_budget *budget, tamis_progress *progress, tamis_error *err)
-    TAMIS_MUST_USE;
+                                tamis_budget *budget, tamis_progress *progress,
+                                tamis_error *err) TAMIS_MUST_USE;
 
 #endif

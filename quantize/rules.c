@@ -26,7 +26,8 @@ struct type_rules {
 
 void type_rules_free(type_rules *rules) {
     if (!rules) return;
-    for (uint64_t i = 0; i < rules->n_items; i++) pcre2_code_free(rules->items[i].pattern);
+    for (uint64_t i = 0; i < rules->n_items; i++)
+        pcre2_code_free(rules->items[i].pattern);
     pcre2_match_data_free(rules->match);
     free(rules->items);
     free(rules);

@@ -25,7 +25,7 @@
 /* A slice of a tensor's rows on its way. */
 typedef struct piece {
     const tamis_quantize_step *step;
-    uint64_t row, n_rows;      /* in the tensor */
+    uint64_t row, n_rows;         /* in the tensor */
     uint64_t in_bytes, out_bytes; /* used of the buffers */
     uint8_t *in, *out;
 } piece;
@@ -40,13 +40,13 @@ typedef struct run {
     tamis_queue *empty, *filled, *encoded;
     atomic_bool is_stopped;
     /* encoding */
-    float *scratch;            /* [pool size][longest row] */
+    float *scratch; /* [pool size][longest row] */
     uint64_t row_elems_max;
-    float *weights;            /* of the current step, or NULL */
+    float *weights; /* of the current step, or NULL */
     const tamis_quantize_step *current;
     const piece *work;
     uint64_t rows_per_item;
-    uint64_t *bad_rows;        /* [items of a piece]: first bad row, or NO_ROW */
+    uint64_t *bad_rows; /* [items of a piece]: first bad row, or NO_ROW */
     /* the side threads */
     tamis_error reader_error, writer_error, hash_error;
     char *parent_hex;
@@ -110,9 +110,8 @@ static tamis_status writer_main(void *ctx) {
     void *item;
     while (tamis_queue_pop(r->encoded, &item)) {
         piece *p = item;
-        tamis_status st =
-            tamis_gguf_write_data(r->plan->writer, is_copied(p->step) ? p->in : p->out,
-                                  p->out_bytes, &r->writer_error);
+        tamis_status st = tamis_gguf_write_data(
+            r->plan->writer, is_copied(p->step) ? p->in : p->out, p->out_bytes, &r->writer_error);
         if (st) {
             stop(r);
             return st;
@@ -209,9 +208,10 @@ static tamis_status enter_step(run *r, const tamis_quantize_step *s, tamis_error
     tamis_imatrix_weights(s->importance, r->weights);
     int64_t n = (int64_t)s->importance->n_values, i_bad = tamis_find_nonfinite(r->weights, n);
     if (i_bad == n) return TAMIS_OK;
-    return tamis_fail(err, TAMIS_BAD_INPUT,
-                      "importance of tensor '%s' is not finite at value %lld; make the matrix again",
-                      s->tensor->name, (long long)i_bad);
+    return tamis_fail(
+        err, TAMIS_BAD_INPUT,
+        "importance of tensor '%s' is not finite at value %lld; make the matrix again",
+        s->tensor->name, (long long)i_bad);
 }
 
 static tamis_status encode_piece(run *r, piece *p, tamis_error *err) {
@@ -326,8 +326,7 @@ static void release(run *r) {
 
 /* --- the whole --- */
 
-static tamis_status preflight(const tamis_quantize_plan *plan, const char *path,
-                              tamis_error *err) {
+static tamis_status preflight(const tamis_quantize_plan *plan, const char *path, tamis_error *err) {
     if (tamis_gguf_has_file(plan->source, path))
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "%s: the output is a file of the input; give another name", path);

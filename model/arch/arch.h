@@ -29,16 +29,16 @@ typedef enum tamis_dim {
 /* When a rule applies. */
 typedef enum tamis_rule_when {
     TAMIS_WHEN_ALWAYS,
-    TAMIS_WHEN_DENSE,    /* the model has no experts */
+    TAMIS_WHEN_DENSE, /* the model has no experts */
     TAMIS_WHEN_EXPERTS,
     TAMIS_WHEN_LONGROPE,
 } tamis_rule_when;
 
 enum {
-    TAMIS_RULE_LAYER = 1,    /* one per layer, "blk.N." before the name */
+    TAMIS_RULE_LAYER = 1, /* one per layer, "blk.N." before the name */
     TAMIS_RULE_OPTIONAL = 2,
-    TAMIS_RULE_BIAS = 4,     /* a bias of one value per output may stand beside it */
-    TAMIS_RULE_PRODUCT = 8,  /* a weight of matrix products: a scale may stand beside it */
+    TAMIS_RULE_BIAS = 4,    /* a bias of one value per output may stand beside it */
+    TAMIS_RULE_PRODUCT = 8, /* a weight of matrix products: a scale may stand beside it */
 };
 
 typedef struct tamis_tensor_rule {

@@ -49,9 +49,8 @@ static tamis_status get_double(const source *s, const char *suffix, double lo, d
 
 /* A number or an array of one per block, into values [n_layers] `stride` int64 apart; left as
  * they are when the key is absent. */
-static tamis_status get_per_layer(const source *s, const char *suffix, int64_t hi,
-                                  int64_t n_layers, int64_t *values, int64_t stride,
-                                  tamis_error *err) {
+static tamis_status get_per_layer(const source *s, const char *suffix, int64_t hi, int64_t n_layers,
+                                  int64_t *values, int64_t stride, tamis_error *err) {
     char key[KEY_CAP];
     tamis_gguf_kv kv;
     if (!tamis_gguf_find(s->g, key_of(s, suffix, key), &kv)) return TAMIS_OK;
@@ -78,13 +77,14 @@ static tamis_status read_layers(const source *s, tamis_hparams *hp, tamis_error 
     tamis_layer_hparams *first = hp->layers;
     tamis_status st = get_per_layer(s, "attention.head_count", HEADS_MAX, hp->n_layers,
                                     &first->n_head, STRIDE, err);
-    for (int64_t i = 0; i < hp->n_layers; i++) hp->layers[i].n_head_kv = hp->layers[i].n_head;
+    for (int64_t i = 0; i < hp->n_layers; i++)
+        hp->layers[i].n_head_kv = hp->layers[i].n_head;
     if (!st)
-        st = get_per_layer(s, "attention.head_count_kv", HEADS_MAX, hp->n_layers,
-                           &first->n_head_kv, STRIDE, err);
-    if (!st)
-        st = get_per_layer(s, "feed_forward_length", WIDTH_MAX, hp->n_layers, &first->n_ff,
+        st = get_per_layer(s, "attention.head_count_kv", HEADS_MAX, hp->n_layers, &first->n_head_kv,
                            STRIDE, err);
+    if (!st)
+        st = get_per_layer(s, "feed_forward_length", WIDTH_MAX, hp->n_layers, &first->n_ff, STRIDE,
+                           err);
     for (int64_t i = 0; i < hp->n_layers && !st; i++) {
         const tamis_layer_hparams *l = &hp->layers[i];
         if (l->n_head < 1 || l->n_head_kv < 1 || l->n_head % l->n_head_kv != 0)
@@ -99,8 +99,7 @@ static tamis_status read_layers(const source *s, tamis_hparams *hp, tamis_error 
 static tamis_status read_heads(const source *s, tamis_hparams *hp, tamis_error *err) {
     int64_t n_head = hp->layers[0].n_head, even = hp->n_embd / n_head;
     tamis_status st = get_int(s, "attention.key_length", 1, HEAD_SIZE_MAX, even, &hp->head_k, err);
-    if (!st)
-        st = get_int(s, "attention.value_length", 1, HEAD_SIZE_MAX, even, &hp->head_v, err);
+    if (!st) st = get_int(s, "attention.value_length", 1, HEAD_SIZE_MAX, even, &hp->head_v, err);
     if (st) return st;
     char key[KEY_CAP];
     tamis_gguf_kv kv;
@@ -114,8 +113,8 @@ static tamis_status read_heads(const source *s, tamis_hparams *hp, tamis_error *
     st = tamis_gguf_get_bool(s->g, key_of(s, "attention.causal", key), true, &is_causal, err);
     if (st) return st;
     if (!is_causal)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "key '%s' is false; only causal models can be run", key);
+        return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s' is false; only causal models can be run",
+                          key);
     return TAMIS_OK;
 }
 
@@ -126,8 +125,7 @@ static tamis_status read_epsilon(const source *s, tamis_hparams *hp, tamis_error
     double eps = 0.0;
     if (!tamis_gguf_find(s->g, key_of(s, "attention.layer_norm_rms_epsilon", key), &kv))
         return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s' is missing", key);
-    tamis_status st =
-        get_double(s, "attention.layer_norm_rms_epsilon", 1e-30, 1.0, 0.0, &eps, err);
+    tamis_status st = get_double(s, "attention.layer_norm_rms_epsilon", 1e-30, 1.0, 0.0, &eps, err);
     hp->norm_eps = (float)eps;
     return st;
 }
@@ -182,8 +180,10 @@ static tamis_status read_rope(const source *s, tamis_hparams *hp, tamis_error *e
     if (!st)
         st = get_double(s, "rope.scaling.attn_factor", -1e9, 1e9, 1.0, &rope->attn_factor, err);
     if (!st && rope->scaling == TAMIS_ROPE_YARN && rope->freq_base <= 1.0)
-        st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.rope.freq_base' is %g; yarn needs more "
-                        "than 1", s->arch, rope->freq_base);
+        st = tamis_fail(err, TAMIS_BAD_INPUT,
+                        "key '%s.rope.freq_base' is %g; yarn needs more "
+                        "than 1",
+                        s->arch, rope->freq_base);
     rope->freq_scale = is_none || factor == 0.0 ? 1.0 : 1.0 / factor;
     return st;
 }
@@ -227,8 +227,7 @@ static tamis_status read_vocab(const source *s, tamis_hparams *hp, tamis_error *
 tamis_status tamis_hparams_read(const tamis_gguf *g, const char *arch, tamis_hparams *hp,
                                 tamis_error *err) {
     source s = {.g = g, .arch = arch};
-    tamis_status st =
-        need_int(&s, "context_length", 1, INT32_MAX, &hp->context_length, err);
+    tamis_status st = need_int(&s, "context_length", 1, INT32_MAX, &hp->context_length, err);
     if (!st) st = need_int(&s, "embedding_length", 1, WIDTH_MAX, &hp->n_embd, err);
     if (!st) st = need_int(&s, "block_count", 1, TAMIS_BLOCKS_MAX, &hp->n_layers, err);
     if (!st) st = read_layers(&s, hp, err);
@@ -246,7 +245,8 @@ const char *tamis_layer_of_name(const char *name, int64_t *layer) {
     int64_t n = 0;
     if (*at == '0' && at[1] != '.') return NULL;
     const char *first = at;
-    for (; *at >= '0' && *at <= '9' && n < INT32_MAX; at++) n = n * 10 + (*at - '0');
+    for (; *at >= '0' && *at <= '9' && n < INT32_MAX; at++)
+        n = n * 10 + (*at - '0');
     if (at == first || *at != '.') return NULL;
     *layer = n;
     return at + 1;

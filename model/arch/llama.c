@@ -19,8 +19,7 @@ static tamis_status check(const tamis_gguf *g, tamis_hparams *hp, tamis_error *e
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "keys of %lld, values of %lld and %lld rotated elements; in "
                           "architecture 'llama' the three are equal",
-                          (long long)hp->head_k, (long long)hp->head_v,
-                          (long long)hp->rope.n_rot);
+                          (long long)hp->head_k, (long long)hp->head_v, (long long)hp->rope.n_rot);
     hp->n_expert_ff = hp->n_expert ? hp->layers[0].n_ff : 0;
     for (int64_t i = 0; i < hp->n_layers; i++)
         if (hp->layers[i].n_ff < 1 || (hp->n_expert && hp->layers[i].n_ff != hp->n_expert_ff))
@@ -36,9 +35,11 @@ static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
     tamis_status st = tamis_self_attention(run, i_layer, ATTENTION, N_PARTS, err);
     if (st || !hp->n_expert)
         return st ? st : tamis_dense_ffn(run, i_layer, "ffn_norm", FFN, N_PARTS, err);
-    tamis_router router = {.n_expert = hp->n_expert, .n_used = hp->n_expert_used,
+    tamis_router router = {.n_expert = hp->n_expert,
+                           .n_used = hp->n_expert_used,
                            .n_groups = hp->n_expert_groups,
-                           .n_groups_used = hp->n_expert_groups_used, .normalize = true};
+                           .n_groups_used = hp->n_expert_groups_used,
+                           .normalize = true};
     return tamis_expert_ffn(run, i_layer, "ffn_norm", &router, FFN, N_PARTS, err);
 }
 

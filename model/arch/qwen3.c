@@ -13,9 +13,11 @@ static tamis_status dense_layer(tamis_run *run, int64_t i_layer, tamis_error *er
 
 static tamis_status expert_layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
-    tamis_router router = {.n_expert = hp->n_expert, .n_used = hp->n_expert_used,
+    tamis_router router = {.n_expert = hp->n_expert,
+                           .n_used = hp->n_expert_used,
                            .n_groups = hp->n_expert_groups,
-                           .n_groups_used = hp->n_expert_groups_used, .normalize = true};
+                           .n_groups_used = hp->n_expert_groups_used,
+                           .normalize = true};
     tamis_status st = tamis_self_attention(run, i_layer, ATTENTION, N_PARTS, err);
     return st ? st : tamis_expert_ffn(run, i_layer, "ffn_norm", &router, FFN, N_PARTS, err);
 }

@@ -2,7 +2,8 @@
  * Names and shapes: reference/architectures.md sections 1, 2, 5 and 6. */
 #include "model/arch/arch.h"
 
-#define SET(rules) {(rules), (int)(sizeof(rules) / sizeof(rules)[0])}
+#define SET(rules)                                                                                 \
+    { (rules), (int)(sizeof(rules) / sizeof(rules)[0]) }
 
 enum {
     LAYER = TAMIS_RULE_LAYER,
@@ -70,7 +71,6 @@ tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_err
     for (int64_t i = 0; i < hp->n_layers; i++)
         if (hp->layers[i].n_ff < 1)
             return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "layer %lld: the feed-forward length is missing or 0",
-                              (long long)i);
+                              "layer %lld: the feed-forward length is missing or 0", (long long)i);
     return TAMIS_OK;
 }

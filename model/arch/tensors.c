@@ -47,7 +47,8 @@ static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp) {
 /* "128 x 160", without dimensions of 1 at the end. */
 static const char *show_shape(const uint64_t ne[4], char out[SHAPE_CAP]) {
     int n_dims = 4, n = 0;
-    while (n_dims > 1 && ne[n_dims - 1] == 1) n_dims--;
+    while (n_dims > 1 && ne[n_dims - 1] == 1)
+        n_dims--;
     for (int i = 0; i < n_dims; i++)
         n += snprintf(out + n, SHAPE_CAP - (size_t)n, "%s%llu", i ? " x " : "",
                       (unsigned long long)ne[i]);
@@ -60,9 +61,9 @@ static tamis_status check_tensor(const tamis_gguf_tensor *t, const uint64_t expe
     if (memcmp(t->ne, expected, sizeof t->ne) != 0)
         return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has shape %s; expected %s", t->name,
                           show_shape(t->ne, found), show_shape(expected, wanted));
-    bool is_weight = t->type && t->type->decode &&
-                     (t->type->class == TAMIS_CLASS_FLOAT ||
-                      t->type->class == TAMIS_CLASS_QUANTIZED);
+    bool is_weight =
+        t->type && t->type->decode &&
+        (t->type->class == TAMIS_CLASS_FLOAT || t->type->class == TAMIS_CLASS_QUANTIZED);
     if (!is_weight)
         return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has type %s, which holds no weights",
                           t->name, t->type ? t->type->name : "unknown");
@@ -82,14 +83,15 @@ static tamis_status check_rule(const subject *m, const tamis_tensor_rule *rule, 
                                const int64_t dims[TAMIS_N_DIMS], tamis_error *err) {
     char name[NAME_CAP], wanted[SHAPE_CAP];
     uint64_t ne[4] = {1, 1, 1, 1}, one[4] = {1, 1, 1, 1};
-    for (int i = 0; i < 3; i++) ne[i] = (uint64_t)dims[rule->ne[i]];
+    for (int i = 0; i < 3; i++)
+        ne[i] = (uint64_t)dims[rule->ne[i]];
     if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) return TAMIS_OK;
     const tamis_gguf_tensor *t = find(m->gguf, layer, rule->stem, ".weight", name);
     if (!t && (rule->flags & TAMIS_RULE_OPTIONAL)) return TAMIS_OK;
     if (!t)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "tensor '%s' is missing; architecture '%s' needs it with shape %s",
-                          name, m->arch->name, show_shape(ne, wanted));
+                          "tensor '%s' is missing; architecture '%s' needs it with shape %s", name,
+                          m->arch->name, show_shape(ne, wanted));
     tamis_status st = check_tensor(t, ne, err);
     if (!st && (rule->flags & TAMIS_RULE_BIAS)) {
         t = find(m->gguf, layer, rule->stem, ".bias", name);

@@ -14,8 +14,8 @@ static int64_t min_i64(int64_t a, int64_t b) {
 
 /* What a worker holds for one block of queries. */
 typedef struct block {
-    float *scores;            /* [BLOCK_Q][BLOCK_K] */
-    float *sums;              /* [BLOCK_Q][head_v] */
+    float *scores; /* [BLOCK_Q][BLOCK_K] */
+    float *sums;   /* [BLOCK_Q][head_v] */
     float maximum[BLOCK_Q];
     double denominator[BLOCK_Q];
 } block;
@@ -28,20 +28,29 @@ int64_t tamis_attention_scratch(const tamis_attention *a, int n_workers) {
  * those from n_visible on become 0. Returns m; *sum is the sum of the weights. */
 static float soften(float *s, int64_t n, int64_t n_visible, float maximum, double *sum) {
     float tops[LANES], m = maximum;
-    for (int j = 0; j < LANES; j++) tops[j] = maximum;
+    for (int j = 0; j < LANES; j++)
+        tops[j] = maximum;
     int64_t i = 0;
     for (; i + LANES <= n_visible; i += LANES) /* lanes hide the latency of each comparison */
-        for (int j = 0; j < LANES; j++) tops[j] = s[i + j] > tops[j] ? s[i + j] : tops[j];
-    for (; i < n_visible; i++) m = s[i] > m ? s[i] : m;
-    for (int j = 0; j < LANES; j++) m = tops[j] > m ? tops[j] : m;
-    for (i = 0; i < n_visible; i++) s[i] = tamis_exp(s[i] - m);
-    for (i = n_visible; i < n; i++) s[i] = 0.0f;
+        for (int j = 0; j < LANES; j++)
+            tops[j] = s[i + j] > tops[j] ? s[i + j] : tops[j];
+    for (; i < n_visible; i++)
+        m = s[i] > m ? s[i] : m;
+    for (int j = 0; j < LANES; j++)
+        m = tops[j] > m ? tops[j] : m;
+    for (i = 0; i < n_visible; i++)
+        s[i] = tamis_exp(s[i] - m);
+    for (i = n_visible; i < n; i++)
+        s[i] = 0.0f;
     double lanes[LANES] = {0};
     for (i = 0; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lanes[j] += (double)s[i + j];
-    for (int j = 0; i < n; i++, j++) lanes[j] += (double)s[i];
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)s[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lanes[j] += (double)s[i];
     *sum = 0.0;
-    for (int j = 0; j < LANES; j++) *sum += lanes[j];
+    for (int j = 0; j < LANES; j++)
+        *sum += lanes[j];
     return m;
 }
 
@@ -60,7 +69,8 @@ static void add_keys(const tamis_attention *a, const tamis_gemm_engine *engine, 
         if (m > before && first_key > 0) {
             float shrink = tamis_exp(before - m);
             b->denominator[i] *= (double)shrink;
-            for (int64_t d = 0; d < a->head_v; d++) b->sums[i * a->head_v + d] *= shrink;
+            for (int64_t d = 0; d < a->head_v; d++)
+                b->sums[i * a->head_v + d] *= shrink;
         }
         b->maximum[i] = m;
         b->denominator[i] += sum;
@@ -80,15 +90,18 @@ static void attend(const tamis_attention *a, const tamis_gemm_engine *engine, in
     const float *k = a->k + (key_row * a->n_head_kv + head_kv) * a->head_k;
     const float *v = a->v + (key_row * a->n_head_kv + head_kv) * a->head_v;
     block b = {.scores = scratch, .sums = scratch + BLOCK_Q * BLOCK_K};
-    for (int64_t i = 0; i < n_q; i++) b.maximum[i] = -3.0e38f;
-    for (int64_t i = 0; i < n_q * a->head_v; i++) b.sums[i] = 0.0f;
+    for (int64_t i = 0; i < n_q; i++)
+        b.maximum[i] = -3.0e38f;
+    for (int64_t i = 0; i < n_q * a->head_v; i++)
+        b.sums[i] = 0.0f;
     for (int64_t key = 0; key < n_keys; key += BLOCK_K)
         add_keys(a, engine, &b, q, n_q, pos, k + key * a->n_head_kv * a->head_k,
                  v + key * a->n_head_kv * a->head_v, key, min_i64(BLOCK_K, n_keys - key));
     for (int64_t i = 0; i < n_q; i++) {
         float *out = a->out + ((row + i) * a->n_head + head) * a->head_v;
         float inverse = (float)(1.0 / b.denominator[i]);
-        for (int64_t d = 0; d < a->head_v; d++) out[d] = b.sums[i * a->head_v + d] * inverse;
+        for (int64_t d = 0; d < a->head_v; d++)
+            out[d] = b.sums[i * a->head_v + d] * inverse;
     }
 }
 
@@ -109,7 +122,9 @@ static void run_block(void *ctx, int64_t i_item, int i_worker) {
 
 void tamis_attention_run(const tamis_attention *a, const tamis_gemm *gemm, tamis_pool *pool,
                          float *scratch) {
-    job j = {.a = a, .engine = tamis_gemm_get_engine(gemm), .scratch = scratch,
+    job j = {.a = a,
+             .engine = tamis_gemm_get_engine(gemm),
+             .scratch = scratch,
              .n_blocks = (a->n_queries + BLOCK_Q - 1) / BLOCK_Q};
     tamis_pool_run(pool, a->n_seqs * a->n_head * j.n_blocks, run_block, &j);
 }

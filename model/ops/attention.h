@@ -8,15 +8,15 @@
 
 typedef struct tamis_attention {
     int64_t n_head, n_head_kv, head_k, head_v;
-    float scale;           /* of q·k */
-    int64_t n_seqs;        /* sequences side by side */
-    int64_t n_queries;     /* of each sequence, at positions first_pos ... */
+    float scale;       /* of q·k */
+    int64_t n_seqs;    /* sequences side by side */
+    int64_t n_queries; /* of each sequence, at positions first_pos ... */
     int64_t first_pos;
     int64_t n_keys_stride; /* rows of k and v from one sequence to the next */
-    const float *q; /* [n_seqs][n_queries][n_head * head_k] */
-    const float *k; /* [n_seqs][n_keys_stride][n_head_kv * head_k], positions 0 ... */
-    const float *v; /* [n_seqs][n_keys_stride][n_head_kv * head_v] */
-    float *out;     /* [n_seqs][n_queries][n_head * head_v] */
+    const float *q;        /* [n_seqs][n_queries][n_head * head_k] */
+    const float *k;        /* [n_seqs][n_keys_stride][n_head_kv * head_k], positions 0 ... */
+    const float *v;        /* [n_seqs][n_keys_stride][n_head_kv * head_v] */
+    float *out;            /* [n_seqs][n_queries][n_head * head_v] */
 } tamis_attention;
 
 /* Floats of scratch for a pool of n_workers. */

@@ -18,9 +18,9 @@ typedef struct part {
     const tamis_router *router;
     float *norm; /* [n_embd] weight of the norm; own */
     /* Tokens by expert: those of e are tokens[starts[e]] .. tokens[starts[e + 1] - 1]. */
-    int64_t *starts;  /* [n_expert + 1] */
-    int32_t *tokens;  /* [n_tokens * n_used] */
-    float *weights;   /* [n_tokens * n_used] */
+    int64_t *starts; /* [n_expert + 1] */
+    int32_t *tokens; /* [n_tokens * n_used] */
+    float *weights;  /* [n_tokens * n_used] */
     float *normed, *gate_rows, *up_rows, *out;
 } part;
 
@@ -52,15 +52,17 @@ static tamis_status route_tile(tamis_run *run, const part *p, const tamis_weight
                                const tamis_tile *tile, const route_list *routes, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
     int64_t n = tile->n_tokens, n_used = p->router->n_used;
-    tamis_rms_norm_rows(run->pool, run->h + tile->first * hp->n_embd, NULL, p->norm, n,
-                        hp->n_embd, hp->norm_eps, p->normed);
+    tamis_rms_norm_rows(run->pool, run->h + tile->first * hp->n_embd, NULL, p->norm, n, hp->n_embd,
+                        hp->norm_eps, p->normed);
     tamis_status st = tamis_weights_observe(run, &inp, 1, p->layer, -1, p->normed, n, err);
     if (!st) st = tamis_weight_apply(run, inp, p->normed, n, p->gate_rows, hp->n_expert, err);
     if (!st)
         st = tamis_run_check_finite(run, p->gate_rows, n, hp->n_expert, p->layer,
                                     "the ffn_gate_inp product", tile->first, NULL, err);
     if (st) return st;
-    route_job j = {.router = p->router, .logits = p->gate_rows, .n_rows = n,
+    route_job j = {.router = p->router,
+                   .logits = p->gate_rows,
+                   .n_rows = n,
                    .chosen = routes->chosen + tile->first * n_used,
                    .weights = routes->weights + tile->first * n_used};
     tamis_pool_run(run->pool, (n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, route_tokens, &j);
@@ -71,8 +73,10 @@ static tamis_status route_tile(tamis_run *run, const part *p, const tamis_weight
 static void sort_by_expert(const tamis_run *run, part *p, const route_list *routes) {
     int64_t n_used = p->router->n_used, n_expert = p->router->n_expert;
     int64_t next[TAMIS_EXPERTS_MAX];
-    for (int64_t i = 0; i < run->n_tokens * n_used; i++) p->starts[routes->chosen[i] + 1]++;
-    for (int64_t e = 0; e < n_expert; e++) p->starts[e + 1] += p->starts[e];
+    for (int64_t i = 0; i < run->n_tokens * n_used; i++)
+        p->starts[routes->chosen[i] + 1]++;
+    for (int64_t e = 0; e < n_expert; e++)
+        p->starts[e + 1] += p->starts[e];
     memcpy(next, p->starts, (size_t)n_expert * sizeof *next);
     for (int64_t i = 0; i < run->n_tokens * n_used; i++) {
         int64_t at = next[routes->chosen[i]]++;
@@ -117,10 +121,9 @@ static tamis_status run_rows(tamis_run *run, const part *p, int64_t expert, int6
     const tamis_weight *down = &p->down;
     int64_t stride = is_fused ? 2 * p->n_ff : p->n_ff;
     const float *up_rows = is_fused ? p->gate_rows + p->n_ff : p->up_rows;
-    tamis_rms_norm_rows(run->pool, run->h, tokens, p->norm, n, hp->n_embd, hp->norm_eps,
-                        p->normed);
-    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 2, p->layer, expert,
-                                            p->normed, n, err);
+    tamis_rms_norm_rows(run->pool, run->h, tokens, p->norm, n, hp->n_embd, hp->norm_eps, p->normed);
+    tamis_status st =
+        tamis_weights_observe(run, inputs, is_fused ? 1 : 2, p->layer, expert, p->normed, n, err);
     if (!st) st = tamis_weight_apply(run, inputs[0], p->normed, n, p->gate_rows, stride, err);
     if (!st && !is_fused)
         st = tamis_weight_apply(run, &p->up, p->normed, n, p->up_rows, p->n_ff, err);
@@ -128,8 +131,8 @@ static tamis_status run_rows(tamis_run *run, const part *p, int64_t expert, int6
     /* in place when separate; else packed into up_rows, whose rows are free then */
     float *acted = is_fused ? p->up_rows : p->gate_rows;
     tamis_swiglu_rows(run->pool, p->gate_rows, stride, up_rows, stride, n, p->n_ff, acted);
-    st = tamis_run_check_finite(run, acted, n, p->n_ff, p->layer, "the input of ffn_down_exps",
-                                0, tokens, err);
+    st = tamis_run_check_finite(run, acted, n, p->n_ff, p->layer, "the input of ffn_down_exps", 0,
+                                tokens, err);
     if (!st) st = tamis_weights_observe(run, &down, 1, p->layer, expert, acted, n, err);
     if (!st) st = tamis_weight_apply(run, down, acted, n, p->out, hp->n_embd, err);
     if (st) return st;

@@ -23,8 +23,7 @@ static tamis_status prepare(tamis_run *run, part *p, const char *norm_stem, tami
     st = TAMIS_NO_RESOURCE;
     p->normed = tamis_run_buffer(run, TAMIS_BUFFER_NORMED, n * n_embd, sizeof(float), err);
     if (!p->normed) return st;
-    p->gate_rows =
-        tamis_run_buffer(run, TAMIS_BUFFER_GATE, n * p->gate.n_out, sizeof(float), err);
+    p->gate_rows = tamis_run_buffer(run, TAMIS_BUFFER_GATE, n * p->gate.n_out, sizeof(float), err);
     if (!p->gate_rows) return st;
     p->up_rows = tamis_run_buffer(run, TAMIS_BUFFER_UP, n * p->up.n_out, sizeof(float), err);
     if (!p->up_rows) return st;
@@ -39,8 +38,7 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     float *x = run->h + tile->first * hp->n_embd;
     const tamis_weight *inputs[] = {&p->gate, &p->up}, *down = &p->down;
     tamis_rms_norm_rows(run->pool, x, NULL, p->norm.w, n, hp->n_embd, hp->norm_eps, p->normed);
-    tamis_status st =
-        tamis_weights_observe(run, inputs, 2, p->layer, -1, p->normed, n, err);
+    tamis_status st = tamis_weights_observe(run, inputs, 2, p->layer, -1, p->normed, n, err);
     if (!st) st = tamis_weight_apply(run, &p->gate, p->normed, n, p->gate_rows, n_ff, err);
     if (!st) st = tamis_weight_apply(run, &p->up, p->normed, n, p->up_rows, n_ff, err);
     if (st) return st;
@@ -52,8 +50,8 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     if (st) return st;
     tamis_add_rows(run->pool, p->out, n, hp->n_embd, x);
     return tamis_run_check_finite(run, x, n, hp->n_embd, p->layer,
-                                  "the hidden state after the feed-forward part", tile->first,
-                                  NULL, err);
+                                  "the hidden state after the feed-forward part", tile->first, NULL,
+                                  err);
 }
 
 tamis_status tamis_dense_ffn(tamis_run *run, int64_t layer, const char *norm_stem, int i_part,

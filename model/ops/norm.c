@@ -10,16 +10,20 @@ static double sum_of_squares(const float *x, int64_t n) {
     double lanes[LANES] = {0};
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lanes[j] += (double)x[i + j] * (double)x[i + j];
-    for (int j = 0; i < n; i++, j++) lanes[j] += (double)x[i] * (double)x[i];
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)x[i + j] * (double)x[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lanes[j] += (double)x[i] * (double)x[i];
     double sum = 0.0;
-    for (int j = 0; j < LANES; j++) sum += lanes[j];
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
     return sum;
 }
 
 void tamis_rms_norm(const float *x, const float *w, int64_t n, float eps, float *y) {
     float scale = (float)(1.0 / sqrt(sum_of_squares(x, n) / (double)n + (double)eps));
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * scale * w[i];
 }
 
 typedef struct job {

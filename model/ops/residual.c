@@ -20,7 +20,8 @@ static void run_rows(void *ctx, int64_t i_item, int i_worker) {
     const job *j = ctx;
     int64_t end = (i_item + 1) * ROWS_PER_ITEM;
     if (end > j->n_rows) end = j->n_rows;
-    for (int64_t r = i_item * ROWS_PER_ITEM; r < end; r++) j->row(j, r);
+    for (int64_t r = i_item * ROWS_PER_ITEM; r < end; r++)
+        j->row(j, r);
 }
 
 static void run(tamis_pool *pool, job *j) {
@@ -30,7 +31,8 @@ static void run(tamis_pool *pool, job *j) {
 static void add_row(const job *j, int64_t r) {
     const float *restrict y = j->a + r * j->n;
     float *restrict x = j->out + r * j->n;
-    for (int64_t i = 0; i < j->n; i++) x[i] += y[i];
+    for (int64_t i = 0; i < j->n; i++)
+        x[i] += y[i];
 }
 
 void tamis_add_rows(tamis_pool *pool, const float *y, int64_t n_rows, int64_t n, float *x) {
@@ -42,12 +44,18 @@ static void scatter_row(const job *j, int64_t r) {
     const float *restrict y = j->a + r * j->n;
     float *restrict x = j->out + j->rows[r] * j->n;
     float weight = j->weights[r];
-    for (int64_t i = 0; i < j->n; i++) x[i] += weight * y[i];
+    for (int64_t i = 0; i < j->n; i++)
+        x[i] += weight * y[i];
 }
 
-void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows,
-                        const float *weights, int64_t n_rows, int64_t n, float *x) {
-    job j = {.a = y, .rows = rows, .weights = weights, .out = x, .n_rows = n_rows, .n = n,
+void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows, const float *weights,
+                        int64_t n_rows, int64_t n, float *x) {
+    job j = {.a = y,
+             .rows = rows,
+             .weights = weights,
+             .out = x,
+             .n_rows = n_rows,
+             .n = n,
              .row = scatter_row};
     run(pool, &j);
 }
@@ -55,12 +63,19 @@ void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows,
 static void swiglu_row(const job *j, int64_t r) {
     const float *gate = j->a + r * j->a_stride, *restrict up = j->b + r * j->b_stride;
     float *y = j->out + r * j->n; /* may be gate */
-    for (int64_t i = 0; i < j->n; i++) y[i] = tamis_silu(gate[i]) * up[i];
+    for (int64_t i = 0; i < j->n; i++)
+        y[i] = tamis_silu(gate[i]) * up[i];
 }
 
 void tamis_swiglu_rows(tamis_pool *pool, const float *gate, int64_t gate_stride, const float *up,
                        int64_t up_stride, int64_t n_rows, int64_t n, float *y) {
-    job j = {.a = gate, .a_stride = gate_stride, .b = up, .b_stride = up_stride, .out = y,
-             .n_rows = n_rows, .n = n, .row = swiglu_row};
+    job j = {.a = gate,
+             .a_stride = gate_stride,
+             .b = up,
+             .b_stride = up_stride,
+             .out = y,
+             .n_rows = n_rows,
+             .n = n,
+             .row = swiglu_row};
     run(pool, &j);
 }

@@ -10,8 +10,8 @@
 void tamis_add_rows(tamis_pool *pool, const float *y, int64_t n_rows, int64_t n, float *x);
 
 /* x [rows[r]][n] += weights[r] * y [r][n]; the rows are distinct. */
-void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows,
-                        const float *weights, int64_t n_rows, int64_t n, float *x);
+void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows, const float *weights,
+                        int64_t n_rows, int64_t n, float *x);
 
 /* gate [n_rows][n] = silu(gate) * up; `up` has row stride up_stride, gate gate_stride, and the
  * result goes to y [n_rows][n] (which may be gate when gate_stride is n). */

@@ -9,10 +9,13 @@
 /* Softmax in place, the sum in f64. */
 static void softmax(float *x, int64_t n) {
     float max = x[0];
-    for (int64_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    for (int64_t i = 1; i < n; i++)
+        max = x[i] > max ? x[i] : max;
     double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)x[i] - (double)max);
-    for (int64_t i = 0; i < n; i++) x[i] = (float)(exp((double)x[i] - (double)max) / sum);
+    for (int64_t i = 0; i < n; i++)
+        sum += exp((double)x[i] - (double)max);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(exp((double)x[i] - (double)max) / sum);
 }
 
 /* Scores that are closer than this, relatively, count as equal. Sums in another order move an f32
@@ -42,8 +45,10 @@ static void leave_out_groups(const tamis_router *r, const float *probs, bool *is
         }
         scores[g] = first + second;
     }
-    for (int64_t i = 0; i < r->n_groups_used; i++) take_largest(scores, r->n_groups, is_kept);
-    for (int64_t i = 0; i < r->n_expert; i++) is_out[i] = !is_kept[i / size];
+    for (int64_t i = 0; i < r->n_groups_used; i++)
+        take_largest(scores, r->n_groups, is_kept);
+    for (int64_t i = 0; i < r->n_expert; i++)
+        is_out[i] = !is_kept[i / size];
 }
 
 void tamis_route(const tamis_router *router, float *logits, int32_t *chosen, float *weights) {
@@ -59,5 +64,6 @@ void tamis_route(const tamis_router *router, float *logits, int32_t *chosen, flo
         sum += (double)logits[best];
     }
     float total = sum > (double)sum_min ? (float)sum : sum_min;
-    for (int64_t i = 0; router->normalize && i < router->n_used; i++) weights[i] /= total;
+    for (int64_t i = 0; router->normalize && i < router->n_used; i++)
+        weights[i] /= total;
 }

@@ -108,18 +108,16 @@ static void turn_tokens(void *ctx, int64_t i_item, int i_worker) {
     for (int64_t i = i_item * TOKENS_PER_ITEM; i < end; i++) {
         int64_t position = j->tile->first_pos + i % j->tile->n_seq_tokens;
         turn_heads(j, &p->q_norm, p->q_rows + i * p->n_head * p->head_k, p->n_head, position);
-        turn_heads(j, &p->k_norm,
-                   p->k_rows + key_row(p, j->tile, i) * p->n_head_kv * p->head_k, p->n_head_kv,
-                   position);
+        turn_heads(j, &p->k_norm, p->k_rows + key_row(p, j->tile, i) * p->n_head_kv * p->head_k,
+                   p->n_head_kv, position);
     }
 }
 
 /* One of the three products; stage names its output in messages. */
 static tamis_status project(tamis_run *run, const part *p, const tamis_weight *weight,
-                            const tamis_tile *tile, float *y, const char *stage,
-                            tamis_error *err) {
-    tamis_status st = tamis_weight_apply(run, weight, p->normed, tile->n_tokens, y,
-                                         weight->n_out, err);
+                            const tamis_tile *tile, float *y, const char *stage, tamis_error *err) {
+    tamis_status st =
+        tamis_weight_apply(run, weight, p->normed, tile->n_tokens, y, weight->n_out, err);
     if (st) return st;
     return tamis_run_check_finite(run, y, tile->n_tokens, weight->n_out, p->layer, stage,
                                   tile->first, NULL, err);
@@ -132,15 +130,13 @@ static tamis_status make_qkv(tamis_run *run, const part *p, const tamis_tile *ti
     int64_t row = key_row(p, tile, 0);
     tamis_status st = project(run, p, &p->q, tile, p->q_rows, "the attn_q product", err);
     if (!st)
-        st = project(run, p, &p->k, tile, p->k_rows + row * p->k.n_out, "the attn_k product",
-                     err);
+        st = project(run, p, &p->k, tile, p->k_rows + row * p->k.n_out, "the attn_k product", err);
     if (!st)
-        st = project(run, p, &p->v, tile, p->v_rows + row * p->v.n_out, "the attn_v product",
-                     err);
+        st = project(run, p, &p->v, tile, p->v_rows + row * p->v.n_out, "the attn_v product", err);
     if (st) return st;
     turn_job j = {.run = run, .p = p, .tile = tile};
-    tamis_pool_run(run->pool, (tile->n_tokens + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM,
-                   turn_tokens, &j);
+    tamis_pool_run(run->pool, (tile->n_tokens + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, turn_tokens,
+                   &j);
     return TAMIS_OK;
 }
 
@@ -153,22 +149,30 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     bool is_fused = p->qkv.tensor != NULL;
     const tamis_weight *inputs[] = {is_fused ? &p->qkv : &p->q, &p->k, &p->v};
     const tamis_weight *output = &p->output;
-    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, p->layer, -1,
-                                            p->normed, tile->n_tokens, err);
+    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, p->layer, -1, p->normed,
+                                            tile->n_tokens, err);
     if (!st) st = make_qkv(run, p, tile, err);
     if (st) return st;
     tamis_attention a = {
-        .n_head = p->n_head, .n_head_kv = p->n_head_kv, .head_k = p->head_k, .head_v = p->head_v,
-        .scale = (float)(1.0 / sqrt((double)p->head_k)), .n_seqs = tile->n_seqs,
-        .n_queries = tile->n_seq_tokens, .first_pos = tile->first_pos,
-        .n_keys_stride = p->n_keys, .q = p->q_rows, .k = p->k_rows, .v = p->v_rows,
+        .n_head = p->n_head,
+        .n_head_kv = p->n_head_kv,
+        .head_k = p->head_k,
+        .head_v = p->head_v,
+        .scale = (float)(1.0 / sqrt((double)p->head_k)),
+        .n_seqs = tile->n_seqs,
+        .n_queries = tile->n_seq_tokens,
+        .first_pos = tile->first_pos,
+        .n_keys_stride = p->n_keys,
+        .q = p->q_rows,
+        .k = p->k_rows,
+        .v = p->v_rows,
         .out = p->heads,
     };
     tamis_attention_run(&a, run->gemm, run->pool, p->scratch);
     if (tamis_interrupted()) return tamis_fail_interrupted(err);
     st = tamis_weights_observe(run, &output, 1, p->layer, -1, p->heads, tile->n_tokens, err);
-    if (!st) st = tamis_weight_apply(run, output, p->heads, tile->n_tokens, p->out, hp->n_embd,
-                                     err);
+    if (!st)
+        st = tamis_weight_apply(run, output, p->heads, tile->n_tokens, p->out, hp->n_embd, err);
     if (st) return st;
     tamis_add_rows(run->pool, p->out, tile->n_tokens, hp->n_embd, x);
     return tamis_run_check_finite(run, x, tile->n_tokens, hp->n_embd, p->layer,
@@ -178,9 +182,12 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
 tamis_status tamis_self_attention(tamis_run *run, int64_t layer, int i_part, int n_parts,
                                   tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
-    part p = {.layer = layer, .n_head = hp->layers[layer].n_head,
-              .n_head_kv = hp->layers[layer].n_head_kv, .head_k = hp->head_k,
-              .head_v = hp->head_v, .n_keys = run->n_ctx};
+    part p = {.layer = layer,
+              .n_head = hp->layers[layer].n_head,
+              .n_head_kv = hp->layers[layer].n_head_kv,
+              .head_k = hp->head_k,
+              .head_v = hp->head_v,
+              .n_keys = run->n_ctx};
     tamis_status st = load(run, &p, err);
     if (!st) st = take_buffers(run, &p, err);
     tamis_tile tile = {0};
