@@ -267,6 +267,10 @@ static void a_file_that_shrinks(void **state) {
                 strstr(err.message, "ends at byte 8192, 61440 bytes at 4096 were wanted"));
         }
         assert_int_equal(tamis_input_read(in, 0, 8192, block, &err), TAMIS_OK);
+        assert_int_equal(truncate(path, 5000), 0); /* in the middle of a page */
+        assert_int_equal(tamis_input_read(in, 4096, 4096, block, &err), TAMIS_BAD_INPUT);
+        assert_non_null(strstr(err.message, "ends at byte 5000, 4096 bytes at 4096 were wanted"));
+        assert_int_equal(tamis_input_read(in, 4096, 904, block, &err), TAMIS_OK);
         tamis_input_close(in);
     }
 }
