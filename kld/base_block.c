@@ -19,7 +19,9 @@ bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_
     if (row_bytes == 0) return false;
     if (row_bytes < TAMIS_BASE_BLOCK_MAX_BYTES)
         s->block_bytes = TAMIS_BASE_BLOCK_MAX_BYTES / row_bytes * row_bytes;
-    return tamis_mul_u64(n_rows, row_bytes, &s->n_bytes);
+    if (!tamis_mul_u64(n_rows, row_bytes, &s->n_bytes)) return false;
+    if (s->n_bytes < s->block_bytes) s->block_bytes = s->n_bytes;
+    return true;
 }
 
 uint64_t tamis_base_get_u64(const uint8_t *bytes) {

@@ -21,8 +21,8 @@ typedef struct tamis_base_section {
     bool is_words;        /* 32-bit words, stored as byte planes */
 } tamis_base_section;
 
-/* Blocks of whole rows, as many as fit into TAMIS_BASE_BLOCK_MAX_BYTES, at least one. False when
- * the size overflows. */
+/* Blocks of whole rows, as many as fit into TAMIS_BASE_BLOCK_MAX_BYTES, at least one, and never
+ * more than there are. False when the size overflows. */
 bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_t n_rows,
                                 uint64_t row_bytes, bool is_words);
 
