@@ -166,7 +166,8 @@ static const char *const source_fields[] = {
     "name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url",
 };
 /* Architectures without attention write a head count of 0. */
-static const char *const attention_free[] = { "mamba", "mamba2", "rwkv6", "rwkv7", "rwkv6qwen2", "arwkv7" };
+static const char *const attention_free[] = {"mamba", "mamba2",     "rwkv6",
+                                             "rwkv7", "rwkv6qwen2", "arwkv7"};
 /* clang-format on */
 
 #define N_OF(table) (sizeof(table) / sizeof(table)[0])
