@@ -23,5 +23,8 @@ foreach(header IN LISTS public_headers)
 endforeach()
 
 file(RELATIVE_PATH TAMIS_PC_TO_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+# The library is static, so its users link what it needs, with or without --static. OpenBLAS by its
+# flags: its own file asks for a Fortran library that a shared OpenBLAS brings along by itself.
+list(JOIN OPENBLAS_LDFLAGS " " TAMIS_PC_OPENBLAS)
 configure_file(cmake/tamis.pc.in tamis.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/tamis.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

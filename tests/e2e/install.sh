@@ -13,7 +13,8 @@ pc=$(find "$root" -name tamis.pc)
 [ -n "$pc" ] || fail "no tamis.pc"
 export PKG_CONFIG_PATH=${pc%/*}
 cflags=$(pkg-config --cflags tamis) || fail "pkg-config --cflags"
-libs=$(pkg-config --libs --static tamis) || fail "pkg-config --libs"
+libs=$(pkg-config --libs tamis) || fail "pkg-config --libs"
+static_libs=$(pkg-config --libs --static tamis) || fail "pkg-config --libs --static"
 
 n=0
 for header in $(cd "$root/include/tamis" && find . -name '*.h' | sort); do
@@ -44,8 +45,10 @@ int main(int argc, char **argv) {
     return 0;
 }
 END
-# shellcheck disable=SC2086
-$compiler $flags -std=c11 $cflags "$work/program.c" -o "$work/program" $libs || fail "no program"
+for way in "$libs" "$static_libs"; do
+    # shellcheck disable=SC2086
+    $compiler $flags -std=c11 $cflags "$work/program.c" -o "$work/program" $way || fail "no program: $way"
+done
 got=$("$work/program" "$model") || fail "the program fails"
 [ "$got" = "1 $(gguf show --json - "$model" | grep -c '"ne":')" ] || fail "program: '$got'"
 
