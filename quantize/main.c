@@ -130,8 +130,8 @@ static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, in
                    s->type != s->wanted ? ": rows do not divide into its blocks" : "");
 }
 
-static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan) {
-    char from[32], to[32], file[32];
+static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan, double estimate_s) {
+    char from[32], to[32], file[32], duration[32];
     for (int64_t i = 0; i < plan->n_steps; i++)
         print_step(log, plan, i);
     tamis_info(log, "%s: %lld tensors, %lld to encode, %lld with importance", plan->file_type->name,
@@ -144,6 +144,8 @@ static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan) {
                tamis_format_size(plan->result_bytes, to, sizeof to),
                tamis_quantize_result_bpw(plan), (unsigned long long)plan->file_bytes,
                tamis_format_size(plan->file_bytes, file, sizeof file));
+    tamis_info(log, "time    about %s",
+               tamis_format_seconds(estimate_s < 0.1 ? 0.1 : estimate_s, duration, sizeof duration));
     if (plan->n_fallbacks > 0)
         tamis_warn(log,
                    "%lld of %lld tensors took another type: their rows do not divide into "
@@ -221,7 +223,7 @@ static tamis_status check_outputs(const arguments *a, tamis_error *err) {
 }
 
 static tamis_status work(const arguments *a, tamis_error *err) {
-    double start = tamis_now_s();
+    double start = tamis_now_s(), estimate_s = 0;
     tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
     /* A dry run's plan is its result. */
     bool plan_is_result = a->dry_run && !(a->common.json_path && !strcmp(a->common.json_path, "-"));
@@ -238,8 +240,10 @@ static tamis_status work(const arguments *a, tamis_error *err) {
     if (st == TAMIS_OK) st = check_outputs(a, err);
     if (st == TAMIS_OK) st = tamis_gguf_open(a->input, &open_options, &source, err);
     if (st == TAMIS_OK) st = tamis_quantize_plan_new(source, &options, &plan, err);
+    if (st == TAMIS_OK)
+        st = tamis_quantize_estimate(plan, (int)a->common.n_threads, &estimate_s, err);
     if (st) goto out;
-    print_plan(&plan_log, plan);
+    print_plan(&plan_log, plan, estimate_s);
     if (!a->dry_run) {
         progress = tamis_progress_new(stderr, a->common.quiet);
         st = tamis_quantize_run(plan, a->output, (int)a->common.n_threads, &budget, progress, err);

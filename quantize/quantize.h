@@ -82,6 +82,11 @@ void tamis_quantize_plan_free(tamis_quantize_plan *plan);
 double tamis_quantize_source_bpw(const tamis_quantize_plan *plan);
 double tamis_quantize_result_bpw(const tamis_quantize_plan *plan);
 
+/* Seconds that carrying the plan out will take about, with n_threads (0 = all cores), from the
+ * speed of this machine's encoders as measured on a sample just now. */
+tamis_status tamis_quantize_estimate(const tamis_quantize_plan *plan, int n_threads, double *out,
+                                     tamis_error *err) TAMIS_MUST_USE;
+
 /* Carry a plan out: the result appears at `path` whole or not at all. The same bytes for any
  * n_threads (0 = all cores). Memory: at most 256 MiB, for rows of any sane length, whatever the
  * tensors' sizes; less when `budget` (may be NULL) says so. Call it once for a plan.
