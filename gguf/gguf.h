@@ -206,11 +206,34 @@ tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32
                                    int32_t n_dims, const uint64_t *ne,
                                    tamis_error *err) TAMIS_MUST_USE;
 
-/* Exact size of the finished file, known before any data is written. */
+/* Where one file ends and the next begins when an output is spread over several. */
+typedef struct tamis_gguf_shards {
+    uint64_t max_bytes;   /* of tensor data with padding in a file; 0 = no limit. A larger tensor
+                             gets a file of its own */
+    uint64_t max_tensors; /* in a file; 0 = no limit */
+    bool keys_alone;      /* the first file holds the metadata and no tensor */
+} tamis_gguf_shards;
+
+/* Spread the output over files "<prefix>-00001-of-0000N.gguf" (reference/gguf.md section 4),
+ * <prefix> being begin's path without ".gguf" and without such an ending. Keys go to the first
+ * file, the three split keys to all (those of a source are replaced). To be called after the last
+ * tensor was added. TAMIS_BAD_USAGE when more than 65535 files would result. */
+tamis_status tamis_gguf_set_shards(tamis_gguf_writer *w, const tamis_gguf_shards *shards,
+                                   tamis_error *err) TAMIS_MUST_USE;
+/* The same with given places: file i holds n_tensors[i] tensors (0 is possible), n_files >= 1. */
+tamis_status tamis_gguf_set_shard_counts(tamis_gguf_writer *w, const uint64_t *n_tensors,
+                                         uint64_t n_files, tamis_error *err) TAMIS_MUST_USE;
+/* Files that begin makes of `path`: their number (1 without shards) and names. *out: free() it. */
+uint64_t tamis_gguf_writer_n_files(const tamis_gguf_writer *w);
+tamis_status tamis_gguf_writer_path(const tamis_gguf_writer *w, const char *path, uint64_t i_file,
+                                    char **out, tamis_error *err) TAMIS_MUST_USE;
+
+/* Exact size of the finished file, or of all files, known before any data is written. */
 tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out,
                                     tamis_error *err) TAMIS_MUST_USE;
 
-/* Open the output (atomic_file), reserve its space, write header and infos. */
+/* Open the output (atomic_file), reserve its space, write header and infos. With shards, every
+ * file is written under its temporary name and all are renamed by commit. */
 tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path,
                               tamis_error *err) TAMIS_MUST_USE;
 /* Append data of the current tensor (any split into pieces); padding follows by itself when the
