@@ -1,10 +1,11 @@
-# A room is a folder of the source tree. Every .c in it but main.c belongs to the library, so a
-# new architecture or tensor type needs no change here.
+# A room is a folder of the source tree. Every .c in it belongs to the library but main.c and what
+# lies in commands/ (the tool's sub-commands), so a new architecture or tensor type needs no change
+# here.
 
 # tamis_room(NAME): object library of a room's sources.
 function(tamis_room name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.c")
-  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$|/${name}/commands/")
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     list(FILTER sources EXCLUDE REGEX "/x86/")
   endif()
@@ -35,10 +36,12 @@ function(tamis_library)
   target_link_libraries(tamis PUBLIC $<BUILD_INTERFACE:tamis_options>)
 endfunction()
 
-# tamis_tool(NAME [SUB_COMMAND...]): the tool whose main.c lies in the room of that name, and its
-# man pages, NAME.1 and one NAME-SUB_COMMAND.1 each.
+# tamis_tool(NAME): the tool whose main.c lies in the room of that name, and its man pages: NAME.1
+# and, for each file of its commands/ that is not shared by them (commands.c), one
+# NAME-SUB_COMMAND.1.
 function(tamis_tool name)
-  add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c")
+  file(GLOB commands CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/commands/*.c")
+  add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c" ${commands})
   set_target_properties(tool_${name} PROPERTIES
     OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
   target_link_libraries(tool_${name} PRIVATE tamis)
@@ -46,13 +49,17 @@ function(tamis_tool name)
 
   file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/man")
   set(pages "${CMAKE_BINARY_DIR}/man/${name}.1")
-  set(commands COMMAND tool_${name} --man > "${CMAKE_BINARY_DIR}/man/${name}.1")
-  foreach(sub IN LISTS ARGN)
+  set(prints COMMAND tool_${name} --man > "${CMAKE_BINARY_DIR}/man/${name}.1")
+  foreach(file IN LISTS commands)
+    get_filename_component(sub "${file}" NAME_WE)
+    if(sub STREQUAL "commands")
+      continue()
+    endif()
     set(page "${CMAKE_BINARY_DIR}/man/${name}-${sub}.1")
     list(APPEND pages "${page}")
-    list(APPEND commands COMMAND tool_${name} ${sub} --man > "${page}")
+    list(APPEND prints COMMAND tool_${name} ${sub} --man > "${page}")
   endforeach()
-  add_custom_command(OUTPUT ${pages} ${commands} DEPENDS tool_${name} VERBATIM
+  add_custom_command(OUTPUT ${pages} ${prints} DEPENDS tool_${name} VERBATIM
     COMMENT "Printing the man pages of ${name}")
   add_custom_target(man_${name} ALL DEPENDS ${pages})
   set_property(GLOBAL APPEND PROPERTY TAMIS_MAN_PAGES ${pages})
