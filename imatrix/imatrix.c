@@ -1,5 +1,5 @@
-/* imatrix.c - see imatrix.h. One pass with two observers: the collector, and one that keeps the
- * final hidden states of the scored positions for the perplexity. */
+/* imatrix.c - see imatrix.h. One pass with two observers: the collector, and the kept rows of the
+ * scored positions for the perplexity. */
 #include "imatrix/imatrix.h"
 
 #include <stdlib.h>
@@ -9,83 +9,39 @@
 #include "imatrix/collect.h"
 #include "model/gemm.h"
 #include "model/head.h"
-
-/* Final hidden states of the second half of every chunk, but for its last token. */
-struct kept {
-    tamis_scratch scratch;
-    float *h; /* [n_chunks * n_scored][n_embd] */
-    int64_t n_ctx, n_embd, first, n_scored;
-};
+#include "model/kept_rows.h"
 
 void tamis_imatrix_result_release(tamis_imatrix_result *result) {
     free(result->running);
     memset(result, 0, sizeof *result);
 }
 
-static tamis_status keep_final(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
-                               tamis_error *err) {
-    (void)err;
-    struct kept *k = ctx;
-    for (int64_t i = 0; i < n_tokens; i++) {
-        int64_t chunk = (first_token + i) / k->n_ctx, r = (first_token + i) % k->n_ctx - k->first;
-        if (r < 0 || r >= k->n_scored) continue;
-        memcpy(k->h + (chunk * k->n_scored + r) * k->n_embd, h + i * k->n_embd,
-               (size_t)k->n_embd * sizeof *h);
-    }
-    return TAMIS_OK;
-}
-
-static tamis_status kept_init(struct kept *k, const tamis_chunks *chunks, int64_t n_embd,
-                              tamis_budget *budget, tamis_error *err) {
-    *k = (struct kept){.n_ctx = chunks->n_ctx, .n_embd = n_embd, .first = chunks->n_ctx / 2};
-    k->n_scored = chunks->n_ctx - 1 - k->first;
-    uint64_t n_bytes;
-    if (!tamis_mul_u64((uint64_t)(chunks->n_chunks * k->n_scored), (uint64_t)n_embd * sizeof(float),
-                       &n_bytes)) {
-        return tamis_fail(err, TAMIS_NO_RESOURCE, "the text is too long to score");
-    }
-    bool fits = tamis_budget_take(budget, n_bytes);
-    tamis_status st = tamis_scratch_init(&k->scratch, n_bytes, !fits, NULL, err);
-    if (st) {
-        if (fits) tamis_budget_give(budget, n_bytes);
-        return st;
-    }
-    k->h = k->scratch.data;
-    return TAMIS_OK;
-}
-
-static void kept_release(struct kept *k, tamis_budget *budget) {
-    if (k->h && !k->scratch.on_disk) tamis_budget_give(budget, k->scratch.n_bytes);
-    tamis_scratch_release(&k->scratch);
-}
-
-static tamis_status score(tamis_model *model, const tamis_chunks *chunks, const struct kept *k,
-                          const tamis_pass_options *pass, tamis_imatrix_result *result,
-                          tamis_error *err) {
-    int64_t n_rows = chunks->n_chunks * k->n_scored;
+static tamis_status score(tamis_model *model, const tamis_chunks *chunks,
+                          const tamis_kept_rows *kept, const tamis_pass_options *pass,
+                          tamis_imatrix_result *result, tamis_error *err) {
+    const int64_t n_rows = tamis_row_choice_n_rows(&kept->choice);
     tamis_head *head = NULL;
     tamis_gemm *gemm = NULL;
-    double *nll = tamis_alloc_array((uint64_t)n_rows, sizeof *nll, err);
-    int32_t *targets = tamis_alloc_array((uint64_t)n_rows, sizeof *targets, err);
-    result->running = tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
+    int32_t *targets = NULL;
     tamis_status st = TAMIS_NO_RESOURCE;
-    if (!nll || !targets || !result->running) goto out;
-    for (int64_t c = 0; c < chunks->n_chunks; c++) {
-        memcpy(targets + c * k->n_scored, chunks->tokens + c * k->n_ctx + k->first + 1,
-               (size_t)k->n_scored * sizeof *targets);
-    }
+    double *nll = tamis_alloc_array((uint64_t)n_rows, sizeof *nll, err);
+    if (!nll) goto out;
+    targets = tamis_row_choice_targets(&kept->choice, chunks->tokens, err);
+    if (!targets) goto out;
+    result->running = tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
+    if (!result->running) goto out;
     st = tamis_head_open(model, &head, err);
     if (st) goto out;
     st = tamis_gemm_new(pass->engine, &gemm, err);
     if (st) goto out;
     tamis_progress_begin(pass->progress, "perplexity",
                          (uint64_t)n_rows * (uint64_t)tamis_head_n_vocab(head), "logits");
-    st = tamis_nll(head, gemm, pass->pool, k->h, n_rows, targets, nll, NULL, pass->progress, err);
+    st = tamis_nll(head, gemm, pass->pool, kept->store.data, n_rows, targets, nll, NULL,
+                   pass->progress, err);
     tamis_progress_end(pass->progress);
     if (st) goto out;
-    for (int64_t c = 0; c < chunks->n_chunks; c++) {
-        result->running[c] = tamis_perplexity_of(nll, (c + 1) * k->n_scored);
-    }
+    for (int64_t c = 0; c < chunks->n_chunks; c++)
+        result->running[c] = tamis_perplexity_of(nll, (c + 1) * kept->choice.n_per_chunk);
 out:
     tamis_gemm_free(gemm);
     tamis_head_close(head);
@@ -116,8 +72,9 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
                         tamis_imatrix_result *result, tamis_error *err) {
     const tamis_pass_options *pass = &options->pass;
     /* With fewer than three tokens in a chunk no position is scored. */
-    bool scores = options->with_perplexity && chunks->n_ctx > 2;
-    struct kept kept = {0};
+    const tamis_row_choice scored = tamis_row_choice_second_half(chunks->n_ctx, chunks->n_chunks);
+    bool scores = options->with_perplexity && scored.n_per_chunk > 0;
+    tamis_kept_rows kept = {0};
     tamis_collector *collector = NULL;
     tamis_observer observers[2];
     int n_observers = 1;
@@ -126,9 +83,9 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     if (st) goto out;
     observers[0] = tamis_collector_observer(collector);
     if (scores) {
-        st = kept_init(&kept, chunks, tamis_model_n_embd(model), pass->budget, err);
+        st = tamis_kept_rows_init(&kept, &scored, tamis_model_n_embd(model), pass->budget, err);
         if (st) goto out;
-        observers[n_observers++] = (tamis_observer){.ctx = &kept, .on_final = keep_final};
+        observers[n_observers++] = tamis_kept_rows_observer(&kept);
     }
     st = tamis_pass_run(model, chunks->tokens, chunks->n_chunks * chunks->n_ctx, chunks->n_ctx,
                         pass, observers, n_observers, err);
@@ -137,7 +94,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     if (st) goto out;
     if (scores) st = score(model, chunks, &kept, pass, result, err);
 out:
-    kept_release(&kept, pass->budget);
+    tamis_kept_rows_release(&kept);
     tamis_collector_free(collector);
     return st;
 }

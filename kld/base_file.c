@@ -216,11 +216,11 @@ static tamis_status allocate(tamis_kld_base *base, const layout *l, tamis_budget
         base->bias = tamis_alloc_array(s[BIAS].n_bytes / 4, 4, err);
         if (!base->bias) return TAMIS_NO_RESOURCE;
     }
-    tamis_status st = tamis_kld_store_init(&base->hidden, s[HIDDEN].n_bytes, 1,
-                                           "hidden states of the base", budget, err);
+    tamis_status st = tamis_store_init(&base->hidden, s[HIDDEN].n_bytes, 1,
+                                       "hidden states of the base", budget, err);
     if (st) return st;
-    return tamis_kld_store_init(&base->weights, s[HEAD].n_bytes, 1, "output head of the base",
-                                budget, err);
+    return tamis_store_init(&base->weights, s[HEAD].n_bytes, 1, "output head of the base", budget,
+                            err);
 }
 
 static tamis_status check_values(const tamis_kld_base *base, const layout *l, const char *path,
@@ -299,8 +299,8 @@ out:
 void tamis_kld_base_release(tamis_kld_base *base) {
     if (!base) return;
     tamis_head_close(base->head);
-    tamis_kld_store_release(&base->hidden);
-    tamis_kld_store_release(&base->weights);
+    tamis_store_release(&base->hidden);
+    tamis_store_release(&base->weights);
     free(base->tokens);
     free(base->bias);
     *base = (tamis_kld_base){0};

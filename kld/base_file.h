@@ -41,12 +41,12 @@ tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *i
 /* A base file in memory (its large parts in scratch files when the budget says so). */
 typedef struct tamis_kld_base {
     tamis_kld_base_info info;
-    int32_t *tokens;         /* [n_chunks * n_ctx] */
-    tamis_kld_plan plan;     /* of tokens */
-    tamis_kld_store hidden;  /* f32 [n_rows][n_embd] of the scored rows */
-    tamis_kld_store weights; /* the head's rows as the parent's file stores them */
-    float *bias;             /* [n_vocab] or NULL */
-    tamis_head *head;        /* made of weights and bias */
+    int32_t *tokens;     /* [n_chunks * n_ctx] */
+    tamis_kld_plan plan; /* of tokens */
+    tamis_store hidden;  /* f32 [n_rows][n_embd] of the scored rows */
+    tamis_store weights; /* the head's rows as the parent's file stores them */
+    float *bias;         /* [n_vocab] or NULL */
+    tamis_head *head;    /* made of weights and bias */
 } tamis_kld_base;
 
 /* Read a base file. Every byte is checked: header, predicted sizes, file size, checksums, ids in

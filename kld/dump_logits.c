@@ -10,30 +10,21 @@
 #include "kld/job.h"
 #include "kld/source.h"
 #include "model/head.h"
+#include "model/kept_rows.h"
 #include "model/pass.h"
 
 enum { MAX_BLOCK_BYTES = 64 << 20 };
 
-/* What a pass with one observer fills: the final hidden state of every token. */
-typedef struct all_hidden {
-    float *rows; /* [n_tokens][n_embd] */
-    int64_t n_embd;
-} all_hidden;
-
-static tamis_status keep_final(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
-                               tamis_error *err) {
-    (void)err;
-    all_hidden *a = ctx;
-    float *to = a->rows + first_token * a->n_embd;
-    for (int64_t i = 0; i < n_tokens * a->n_embd; ++i)
-        to[i] = h[i];
-    return TAMIS_OK;
-}
-
+/* The final hidden state of every token. */
 static tamis_status run_pass(const tamis_kld_source *source, const tamis_chunks *chunks,
-                             const tamis_kld_machine *machine, float *hidden, tamis_error *err) {
-    all_hidden a = {.rows = hidden, .n_embd = tamis_model_n_embd(source->model)};
-    const tamis_observer observer = {.ctx = &a, .on_final = keep_final};
+                             const tamis_kld_machine *machine, tamis_kept_rows *hidden,
+                             tamis_error *err) {
+    const tamis_row_choice all = {
+        .n_ctx = chunks->n_ctx, .n_chunks = chunks->n_chunks, .n_per_chunk = chunks->n_ctx};
+    tamis_status st =
+        tamis_kept_rows_init(hidden, &all, tamis_model_n_embd(source->model), machine->budget, err);
+    if (st) return st;
+    const tamis_observer observer = tamis_kept_rows_observer(hidden);
     const tamis_pass_options options = {
         .pool = machine->pool,
         .engine = tamis_gemm_name(machine->gemm),
@@ -44,8 +35,8 @@ static tamis_status run_pass(const tamis_kld_source *source, const tamis_chunks 
     const int64_t n_tokens = chunks->n_chunks * chunks->n_ctx;
     tamis_progress_begin(machine->progress, source->identity.name,
                          (uint64_t)(n_tokens * tamis_model_n_layers(source->model)), "tokens");
-    tamis_status st = tamis_pass_run(source->model, chunks->tokens, n_tokens, chunks->n_ctx,
-                                     &options, &observer, 1, err);
+    st = tamis_pass_run(source->model, chunks->tokens, n_tokens, chunks->n_ctx, &options, &observer,
+                        1, err);
     tamis_progress_end(machine->progress);
     return st;
 }
@@ -122,7 +113,7 @@ tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,
                                    tamis_error *err) {
     tamis_kld_source source = {0};
     tamis_chunks chunks = {0};
-    tamis_kld_store hidden = {0};
+    tamis_kept_rows hidden = {0};
     tamis_kld_text text;
     writer w = {.machine = machine};
     tamis_status st = check_options(options, err);
@@ -143,12 +134,9 @@ tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,
     if (!tamis_mul_u64(n_tokens, 4 * (uint64_t)tamis_head_n_vocab(w.head), &n_bytes)) n_bytes = 0;
     st = tamis_output_reserve(w.out, n_bytes, err);
     if (st) goto out;
-    st = tamis_kld_store_init(&hidden, n_tokens, 4 * (uint64_t)tamis_model_n_embd(source.model),
-                              "final hidden states", machine->budget, err);
+    st = run_pass(&source, &chunks, machine, &hidden, err);
     if (st) goto out;
-    st = run_pass(&source, &chunks, machine, hidden.data, err);
-    if (st) goto out;
-    st = write_all(&w, hidden.data, (int64_t)n_tokens, err);
+    st = write_all(&w, hidden.store.data, (int64_t)n_tokens, err);
     if (st) goto out;
     st = tamis_output_commit(w.out, err);
     w.out = NULL;
@@ -158,7 +146,7 @@ out:
     free(w.tile);
     free(w.block);
     tamis_head_close(w.head);
-    tamis_kld_store_release(&hidden);
+    tamis_kept_rows_release(&hidden);
     tamis_chunks_release(&chunks);
     tamis_kld_source_close(&source);
     return st;

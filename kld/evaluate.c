@@ -1,11 +1,10 @@
-/* evaluate.c - see evaluate.h. An observer of the layer-major pass copies the scored rows. */
+/* evaluate.c - see evaluate.h. The kept rows of one layer-major pass. */
 #include "kld/evaluate.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "kld/identity.h"
+#include "model/kept_rows.h"
 #include "model/pass.h"
 
 static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = {"llama", "all"};
@@ -44,47 +43,27 @@ int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row) {
     return plan->tokens[i_chunk * plan->n_ctx + position + 1];
 }
 
-int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err) {
-    int32_t *targets = tamis_alloc_array((uint64_t)plan->n_rows, sizeof *targets, err);
-    if (!targets) return NULL;
-    for (int64_t i = 0; i < plan->n_rows; ++i)
-        targets[i] = tamis_kld_plan_target(plan, i);
-    return targets;
+static tamis_row_choice chosen_rows(const tamis_kld_plan *plan) {
+    return (tamis_row_choice){.n_ctx = plan->n_ctx,
+                              .n_chunks = plan->n_chunks,
+                              .first = plan->first,
+                              .n_per_chunk = plan->n_per_chunk};
 }
 
-typedef struct collect {
-    const tamis_kld_plan *plan;
-    float *hidden; /* [n_rows][n_embd] */
-    int64_t n_embd;
-} collect;
-
-/* Keep the scored ones of a batch of final hidden states. */
-static tamis_status collect_final(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
-                                  tamis_error *err) {
-    (void)err;
-    const collect *c = ctx;
-    const tamis_kld_plan *plan = c->plan;
-    const int64_t n_embd = c->n_embd;
-    for (int64_t i = 0; i < n_tokens; ++i) {
-        const int64_t i_chunk = (first_token + i) / plan->n_ctx;
-        const int64_t r = (first_token + i) % plan->n_ctx - plan->first;
-        if (r < 0 || r >= plan->n_per_chunk) continue;
-        memcpy(c->hidden + (i_chunk * plan->n_per_chunk + r) * n_embd, h + i * n_embd,
-               (size_t)n_embd * sizeof *h);
-    }
-    return TAMIS_OK;
+int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err) {
+    const tamis_row_choice choice = chosen_rows(plan);
+    return tamis_row_choice_targets(&choice, plan->tokens, err);
 }
 
 tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
-                                const tamis_kld_machine *machine, tamis_kld_store *out,
+                                const tamis_kld_machine *machine, tamis_store *out,
                                 tamis_error *err) {
-    const int64_t n_embd = tamis_model_n_embd(model);
+    const tamis_row_choice choice = chosen_rows(plan);
+    tamis_kept_rows kept;
     tamis_status st =
-        tamis_kld_store_init(out, (uint64_t)plan->n_rows, (uint64_t)n_embd * sizeof(float),
-                             "final hidden states", machine->budget, err);
+        tamis_kept_rows_init(&kept, &choice, tamis_model_n_embd(model), machine->budget, err);
     if (st) return st;
-    collect c = {.plan = plan, .hidden = out->data, .n_embd = n_embd};
-    const tamis_observer observer = {.ctx = &c, .on_final = collect_final};
+    const tamis_observer observer = tamis_kept_rows_observer(&kept);
     const tamis_pass_options options = {
         .pool = machine->pool,
         .engine = tamis_gemm_name(machine->gemm),
@@ -99,6 +78,10 @@ tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
                          (uint64_t)(n_tokens * tamis_model_n_layers(model)), "tokens");
     st = tamis_pass_run(model, plan->tokens, n_tokens, plan->n_ctx, &options, &observer, 1, err);
     tamis_progress_end(machine->progress);
-    if (st) tamis_kld_store_release(out);
-    return st;
+    if (st) {
+        tamis_kept_rows_release(&kept);
+        return st;
+    }
+    *out = kept.store;
+    return TAMIS_OK;
 }

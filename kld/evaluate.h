@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/threads.h"
-#include "kld/store.h"
+#include "model/store.h"
 #include "model/gemm.h"
 #include "model/model.h"
 
@@ -55,10 +55,10 @@ int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row);
 int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err);
 
 /* One pass of `model` over the plan's tokens; *out holds the final normed hidden states of its
- * scored rows, f32 [n_rows][n_embd]; release with tamis_kld_store_release(). Errors are those of
+ * scored rows, f32 [n_rows][n_embd]; release with tamis_store_release(). Errors are those of
  * tamis_pass_run(), with the model's path before them. */
 tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
-                                const tamis_kld_machine *machine, tamis_kld_store *out,
+                                const tamis_kld_machine *machine, tamis_store *out,
                                 tamis_error *err) TAMIS_MUST_USE;
 
 #endif

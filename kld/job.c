@@ -25,7 +25,7 @@ typedef struct job {
     tamis_chunks chunks;
     tamis_kld_plan plan;
     int32_t *targets;
-    tamis_kld_store hidden; /* of the parent, when it was run */
+    tamis_store hidden; /* of the parent, when it was run */
     tamis_head *head;
 } job;
 
@@ -222,7 +222,7 @@ static tamis_status parent_perplexity(job *j, const tamis_kld_side *p, tamis_err
 static tamis_status run_quant(job *j, const tamis_kld_side *p, size_t i_quant, tamis_error *err) {
     tamis_kld_quant *result = &j->result->quants[i_quant];
     tamis_kld_source *source = &j->quants[i_quant];
-    tamis_kld_store hidden = {0};
+    tamis_store hidden = {0};
     tamis_kld_rows rows = {0};
     tamis_kld_side q = {.name = result->model.name};
     tamis_status st = tamis_kld_evaluate(source->model, &j->plan, j->machine, &hidden, err);
@@ -242,7 +242,7 @@ static tamis_status run_quant(job *j, const tamis_kld_side *p, size_t i_quant, t
 out:
     tamis_kld_rows_release(&rows);
     tamis_head_close(q.head);
-    tamis_kld_store_release(&hidden);
+    tamis_store_release(&hidden);
     tamis_kld_source_close(source);
     return st;
 }
@@ -254,7 +254,7 @@ static void job_release(job *j) {
     }
     free(j->quants);
     tamis_head_close(j->head);
-    tamis_kld_store_release(&j->hidden);
+    tamis_store_release(&j->hidden);
     free(j->targets);
     tamis_chunks_release(&j->chunks);
     tamis_kld_base_release(&j->base);

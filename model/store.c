@@ -1,11 +1,11 @@
 /* store.c - see store.h. */
-#include "kld/store.h"
+#include "model/store.h"
 
 #include "base/checked.h"
 
-tamis_status tamis_kld_store_init(tamis_kld_store *store, uint64_t n_rows, uint64_t row_bytes,
-                                  const char *what, tamis_budget *budget, tamis_error *err) {
-    *store = (tamis_kld_store){.budget = budget};
+tamis_status tamis_store_init(tamis_store *store, uint64_t n_rows, uint64_t row_bytes,
+                              const char *what, tamis_budget *budget, tamis_error *err) {
+    *store = (tamis_store){.budget = budget};
     if (!tamis_mul_u64(n_rows, row_bytes, &store->n_bytes))
         return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: %llu rows of %llu bytes are too large", what,
                           (unsigned long long)n_rows, (unsigned long long)row_bytes);
@@ -14,16 +14,16 @@ tamis_status tamis_kld_store_init(tamis_kld_store *store, uint64_t n_rows, uint6
     tamis_status st = tamis_scratch_init(&store->scratch, store->n_bytes, on_disk, NULL, err);
     if (st) {
         tamis_budget_give(budget, store->taken_bytes);
-        *store = (tamis_kld_store){0};
+        *store = (tamis_store){0};
         return tamis_fail_prefix(err, "%s", what);
     }
     store->data = store->scratch.data;
     return TAMIS_OK;
 }
 
-void tamis_kld_store_release(tamis_kld_store *store) {
+void tamis_store_release(tamis_store *store) {
     if (!store || !store->data) return;
     tamis_scratch_release(&store->scratch);
     tamis_budget_give(store->budget, store->taken_bytes);
-    *store = (tamis_kld_store){0};
+    *store = (tamis_store){0};
 }
