@@ -285,9 +285,12 @@ static tamis_status sync_directory(const tamis_output *out, tamis_error *err) {
     return TAMIS_OK;
 }
 
-static tamis_status finish(tamis_output *out, tamis_error *err) {
+tamis_status tamis_output_seal(tamis_output *out, tamis_error *err) {
+    if (out->fd < 0) return TAMIS_OK;
     tamis_status st = flush(out, err);
     if (st) return st;
+    free(out->buffer);
+    out->buffer = NULL;
     if (out->n_reserved > out->n_flushed &&
         ftruncate(out->fd, (off_t)out->n_flushed) != 0) /* gives unused reserved blocks back */
         return fail_write(out, errno, 0, err);
@@ -295,6 +298,11 @@ static tamis_status finish(tamis_output *out, tamis_error *err) {
     int rc = close(out->fd), cause = errno;
     out->fd = -1;
     if (rc != 0 && cause != EINTR) return fail_write(out, cause, 0, err);
+    return TAMIS_OK;
+}
+
+/* Give a sealed output its name. */
+static tamis_status place(tamis_output *out, tamis_error *err) {
     if (!out->target) return TAMIS_OK;
     if (rename(out->temporary, out->target) != 0)
         return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot replace '%s'", out->path);
@@ -302,12 +310,29 @@ static tamis_status finish(tamis_output *out, tamis_error *err) {
     out->i_slot = -1;
     free(out->temporary);
     out->temporary = NULL;
-    return sync_directory(out, err);
+    return TAMIS_OK;
 }
 
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) {
-    tamis_status st = finish(out, err);
-    tamis_output_discard(out);
+    return tamis_output_commit_set(&out, 1, err);
+}
+
+tamis_status tamis_output_commit_set(tamis_output *const *outputs, size_t n_outputs,
+                                     tamis_error *err) {
+    tamis_status st = TAMIS_OK;
+    size_t n_placed = 0;
+    const char *first = outputs[0]->target;
+    for (size_t i = 0; !st && i < n_outputs; i++)
+        st = tamis_output_seal(outputs[i], err);
+    if (!st && n_outputs > 1 && first && unlink(first) != 0 && errno != ENOENT)
+        st = tamis_fail_errno(err, TAMIS_NO_RESOURCE, "cannot replace '%s'", outputs[0]->path);
+    for (; !st && n_placed < n_outputs; n_placed += !st)
+        st = place(outputs[n_outputs - 1 - n_placed], err);
+    for (size_t i = n_outputs - n_placed; st && i < n_outputs; i++)
+        if (outputs[i]->target) unlink(outputs[i]->target);
+    if (!st && first) st = sync_directory(outputs[0], err);
+    for (size_t i = 0; i < n_outputs; i++)
+        tamis_output_discard(outputs[i]);
     return st;
 }
 

@@ -37,6 +37,14 @@ tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes,
 
 /* Flush, fsync, rename over the target, fsync the directory; frees *out in every case. */
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
+/* All its bytes are there: flush, fsync, give the buffer and the descriptor back. Only commit or
+ * discard may follow. For an output that waits for others. */
+tamis_status tamis_output_seal(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
+/* Commit n >= 1 outputs that belong together, and free them in every case. The first is renamed
+ * last, and a file of its name is removed before: whenever the run is killed, the first file is
+ * missing or the set is whole. When one cannot be renamed, none of them stays. */
+tamis_status tamis_output_commit_set(tamis_output *const *outputs, size_t n_outputs,
+                                     tamis_error *err) TAMIS_MUST_USE;
 /* Unlink the temporary and free; NULL is accepted. */
 void tamis_output_discard(tamis_output *out);
 

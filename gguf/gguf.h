@@ -216,7 +216,8 @@ typedef struct tamis_gguf_shards {
 
 /* Spread the output over files "<prefix>-00001-of-0000N.gguf" (reference/gguf.md section 4),
  * <prefix> being begin's path without ".gguf" and without such an ending. Keys go to the first
- * file, the three split keys to all (those of a source are replaced). To be called after the last
+ * file, the three split keys to all (those of a source are replaced), and general.alignment too
+ * when it is not 32. To be called after the last
  * tensor was added. TAMIS_BAD_USAGE when more than 65535 files would result. */
 tamis_status tamis_gguf_set_shards(tamis_gguf_writer *w, const tamis_gguf_shards *shards,
                                    tamis_error *err) TAMIS_MUST_USE;
@@ -228,9 +229,12 @@ uint64_t tamis_gguf_writer_n_files(const tamis_gguf_writer *w);
 tamis_status tamis_gguf_writer_path(const tamis_gguf_writer *w, const char *path, uint64_t i_file,
                                     char **out, tamis_error *err) TAMIS_MUST_USE;
 
-/* Exact size of the finished file, or of all files, known before any data is written. */
+/* Exact size of the finished file, or of all files, known before any data is written; and of file
+ * i_file alone. */
 tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out,
                                     tamis_error *err) TAMIS_MUST_USE;
+tamis_status tamis_gguf_writer_file_size(const tamis_gguf_writer *w, uint64_t i_file, uint64_t *out,
+                                         tamis_error *err) TAMIS_MUST_USE;
 
 /* Open the output (atomic_file), reserve its space, write header and infos. With shards, every
  * file is written under its temporary name and all are renamed by commit. */

@@ -119,6 +119,8 @@ tamis_status gguf_read_split(const gguf_file *f, gguf_split *out, tamis_error *e
 /* Path of part i, to be freed. */
 tamis_status gguf_split_path(const gguf_split *split, int64_t i, char **out,
                              tamis_error *err) TAMIS_MUST_USE;
+/* Bytes of a path in front of "-00001-of-00003.gguf" or ".gguf"; all of it without such an end. */
+size_t gguf_split_prefix_bytes(const char *path);
 /* Part i must say the same as the one that was opened. */
 tamis_status gguf_check_part(const gguf_file *f, const gguf_split *split, int64_t i,
                              tamis_error *err) TAMIS_MUST_USE;

@@ -48,6 +48,14 @@ static bool parse_suffix(const char *path, int64_t *no, int64_t *count, size_t *
     return !strcmp(begin, suffix);
 }
 
+size_t gguf_split_prefix_bytes(const char *path) {
+    static const char extension[] = ".gguf";
+    int64_t no, count;
+    size_t n = strlen(path), n_prefix = 0, n_extension = sizeof extension - 1;
+    if (parse_suffix(path, &no, &count, &n_prefix)) return n_prefix;
+    return n > n_extension && !strcmp(path + n - n_extension, extension) ? n - n_extension : n;
+}
+
 tamis_status gguf_read_split(const gguf_file *f, gguf_split *out, tamis_error *err) {
     int64_t count = split_int(f, "split.count", 0), no = split_int(f, "split.no", 0);
     int64_t name_no = 0, name_count = 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "gguf/writer_internal.h"
 
 typedef unsigned long long ull;
@@ -14,9 +15,20 @@ tamis_status tamis_gguf_writer_new(tamis_gguf_writer **out, tamis_error *err) {
     return *out ? TAMIS_OK : TAMIS_NO_RESOURCE;
 }
 
+/* Nothing of the output remains. */
+static void discard_parts(tamis_gguf_writer *w) {
+    for (uint64_t i = 0; i < w->n_parts; i++) {
+        tamis_output_discard(w->parts[i].output);
+        w->parts[i].output = NULL;
+    }
+    w->output = NULL;
+}
+
 void tamis_gguf_writer_free(tamis_gguf_writer *w) {
     if (!w) return;
-    tamis_output_discard(w->output);
+    discard_parts(w);
+    free(w->parts);
+    free(w->path);
     for (uint64_t i = 0; i < w->n_records; i++)
         free(w->records[i].bytes);
     free(w->records);
@@ -107,7 +119,7 @@ tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32
 }
 
 /* The record of a key, or NULL; asked for a few times per file. */
-static const gguf_record *find_record(const tamis_gguf_writer *w, const char *key) {
+const gguf_record *gguf_find_record(const tamis_gguf_writer *w, const char *key) {
     size_t n_bytes = strlen(key);
     for (uint64_t i = 0; i < w->n_records; i++)
         if (w->records[i].key_bytes == n_bytes && !memcmp(w->records[i].bytes + 8, key, n_bytes))
@@ -115,8 +127,8 @@ static const gguf_record *find_record(const tamis_gguf_writer *w, const char *ke
     return NULL;
 }
 
-static tamis_status find_alignment(const tamis_gguf_writer *w, uint32_t *out, tamis_error *err) {
-    const gguf_record *r = find_record(w, "general.alignment");
+tamis_status gguf_writer_alignment(const tamis_gguf_writer *w, uint32_t *out, tamis_error *err) {
+    const gguf_record *r = gguf_find_record(w, "general.alignment");
     *out = GGUF_DEFAULT_ALIGNMENT;
     if (!r) return TAMIS_OK;
     uint64_t value =
@@ -133,14 +145,16 @@ static uint64_t info_bytes(const gguf_out_tensor *t) {
     return 8 + strlen(t->name) + 4 + 8 * (uint64_t)t->n_dims + 4 + 8;
 }
 
-/* Size of header, records and infos with padding, and of the data behind them. */
-static tamis_status layout(const tamis_gguf_writer *w, uint32_t alignment, uint64_t *head_bytes,
-                           uint64_t *data_bytes, tamis_error *err) {
+/* Size of header, records and infos of a part with padding, and of the data behind them. */
+static tamis_status layout(const tamis_gguf_writer *w, uint64_t i_part, const gguf_part *part,
+                           uint32_t alignment, uint64_t *head_bytes, uint64_t *data_bytes,
+                           tamis_error *err) {
     uint64_t head = GGUF_HEADER_BYTES, data = 0;
     bool fits = true;
     for (uint64_t i = 0; i < w->n_records; i++)
-        fits = fits && tamis_add_u64(head, w->records[i].n_bytes, &head);
-    for (uint64_t i = 0; i < w->n_tensors; i++) {
+        if (gguf_part_has_key(w, i_part, &w->records[i]))
+            fits = fits && tamis_add_u64(head, w->records[i].n_bytes, &head);
+    for (uint64_t i = part->first; i < part->first + part->n_tensors; i++) {
         fits = fits && tamis_add_u64(head, info_bytes(&w->tensors[i]), &head) &&
                tamis_add_u64(data, w->tensors[i].n_bytes, &data) &&
                tamis_align_up_u64(data, alignment, &data);
@@ -154,32 +168,58 @@ static tamis_status layout(const tamis_gguf_writer *w, uint32_t alignment, uint6
     return TAMIS_OK;
 }
 
-tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out, tamis_error *err) {
+/* The parts of the output: those that were asked for, or `whole`, one that holds everything. */
+static const gguf_part *parts_of(const tamis_gguf_writer *w, gguf_part *whole) {
+    *whole = (gguf_part){.n_tensors = w->n_tensors};
+    return w->is_split ? w->parts : whole;
+}
+
+tamis_status tamis_gguf_writer_file_size(const tamis_gguf_writer *w, uint64_t i_file, uint64_t *out,
+                                         tamis_error *err) {
     uint32_t alignment;
     uint64_t head = 0, data = 0;
-    tamis_status st = find_alignment(w, &alignment, err);
-    if (!st) st = layout(w, alignment, &head, &data, err);
+    gguf_part whole;
+    const gguf_part *parts = parts_of(w, &whole);
+    tamis_status st = gguf_writer_alignment(w, &alignment, err);
+    if (!st) st = layout(w, i_file, &parts[i_file], alignment, &head, &data, err);
     if (!st) *out = head + data;
     return st;
 }
 
+tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out, tamis_error *err) {
+    uint64_t sum = 0, n_bytes = 0;
+    for (uint64_t i = 0; i < tamis_gguf_writer_n_files(w); i++) {
+        tamis_status st = tamis_gguf_writer_file_size(w, i, &n_bytes, err);
+        if (st) return st;
+        if (!tamis_add_u64(sum, n_bytes, &sum))
+            return tamis_fail(err, TAMIS_BAD_INPUT, "the size of the output overflows");
+    }
+    *out = sum;
+    return TAMIS_OK;
+}
+
 static tamis_status write_header(tamis_gguf_writer *w, tamis_error *err) {
     uint8_t header[GGUF_HEADER_BYTES];
+    uint64_t n_keys = 0;
+    for (uint64_t i = 0; i < w->n_records; i++)
+        n_keys += gguf_part_has_key(w, w->i_part, &w->records[i]);
     memcpy(header, "GGUF", 4);
     gguf_store(header + 4, 4, 3);
-    gguf_store(header + 8, 8, w->n_tensors);
-    gguf_store(header + 16, 8, w->n_records);
+    gguf_store(header + 8, 8, w->parts[w->i_part].n_tensors);
+    gguf_store(header + 16, 8, n_keys);
     tamis_status st = tamis_output_write(w->output, header, sizeof header, err);
     for (uint64_t i = 0; !st && i < w->n_records; i++)
-        st = tamis_output_write(w->output, w->records[i].bytes, w->records[i].n_bytes, err);
+        if (gguf_part_has_key(w, w->i_part, &w->records[i]))
+            st = gguf_write_record(w, &w->records[i], err);
     return st;
 }
 
 static tamis_status write_infos(tamis_gguf_writer *w, tamis_error *err) {
     uint8_t info[8 + GGUF_MAX_NAME_BYTES + 4 + 4 * 8 + 4 + 8];
+    const gguf_part *part = &w->parts[w->i_part];
     uint64_t offset = 0; /* sums were checked by layout() */
     tamis_status st = TAMIS_OK;
-    for (uint64_t i = 0; !st && i < w->n_tensors; i++) {
+    for (uint64_t i = part->first; !st && i < part->first + part->n_tensors; i++) {
         const gguf_out_tensor *t = &w->tensors[i];
         size_t n_name = strlen(t->name);
         uint8_t *p = info;
@@ -199,25 +239,84 @@ static tamis_status write_infos(tamis_gguf_writer *w, tamis_error *err) {
     return st;
 }
 
-tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_error *err) {
+/* Open the file of part w->i_part and write all but its data. */
+static tamis_status begin_part(tamis_gguf_writer *w, tamis_error *err) {
     uint64_t head = 0, data = 0;
-    if (w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: writing has begun already", path);
-    tamis_status st = find_alignment(w, &w->alignment, err);
-    if (!st) st = layout(w, w->alignment, &head, &data, err);
-    if (st) return tamis_fail_prefix(err, "%s", path);
-    st = tamis_output_open(path, &w->output, err);
-    if (!st) st = tamis_output_reserve(w->output, head + data, err);
+    gguf_part *part = &w->parts[w->i_part];
+    char *path = NULL;
+    tamis_status st = tamis_gguf_writer_path(w, w->path, w->i_part, &path, err);
+    if (!st) st = layout(w, w->i_part, part, w->alignment, &head, &data, err);
+    if (!st) st = tamis_output_open(path, &part->output, err);
+    free(path);
+    if (st) return st;
+    w->output = part->output;
+    st = tamis_output_reserve(w->output, head + data, err);
     if (!st) st = write_header(w, err);
     if (!st) st = write_infos(w, err);
     if (!st) st = tamis_output_write_zeros(w->output, head - tamis_output_size(w->output), err);
-    if (st) {
-        tamis_output_discard(w->output);
-        w->output = NULL;
-        return st;
+    return st;
+}
+
+/* Go on to the part that holds the next tensor. The first part stays open: its keys may still be
+ * rewritten. */
+static tamis_status advance_part(tamis_gguf_writer *w, tamis_error *err) {
+    tamis_status st = TAMIS_OK;
+    while (!st && w->i_part + 1 < w->n_parts &&
+           w->i_tensor == w->parts[w->i_part].first + w->parts[w->i_part].n_tensors) {
+        if (w->i_part) st = tamis_output_seal(w->output, err);
+        if (st) return st;
+        w->i_part++;
+        st = begin_part(w, err);
     }
-    w->i_tensor = 0;
-    w->written = 0;
-    return TAMIS_OK;
+    return st;
+}
+
+/* Several files reserve their space one by one: that there is enough for all is asked first. */
+static tamis_status check_space(const tamis_gguf_writer *w, tamis_error *err) {
+    uint64_t n_bytes = 0, n_free = 0;
+    char *path = NULL, wanted[32], left[32];
+    if (!w->is_split) return TAMIS_OK;
+    tamis_status st = tamis_gguf_writer_size(w, &n_bytes, err);
+    if (!st) st = tamis_gguf_writer_path(w, w->path, 0, &path, err);
+    if (!st) st = tamis_disk_free_bytes(path, &n_free, err);
+    if (!st && n_free < n_bytes)
+        st = tamis_fail(err, TAMIS_NO_RESOURCE,
+                        "'%s' and its other files: %s are needed and %s are free; free some space "
+                        "or choose another disk",
+                        path, tamis_format_size(n_bytes, wanted, sizeof wanted),
+                        tamis_format_size(n_free, left, sizeof left));
+    free(path);
+    return st;
+}
+
+static tamis_status plan_parts(tamis_gguf_writer *w, tamis_error *err) {
+    if (!w->is_split) {
+        tamis_status st = tamis_grow(&w->parts, &w->parts_capacity, 1, sizeof *w->parts, err);
+        if (st) return st;
+        w->parts[0] = (gguf_part){.n_tensors = w->n_tensors};
+        w->n_parts = 1;
+    }
+    const gguf_part *last = &w->parts[w->n_parts - 1];
+    if (last->first + last->n_tensors == w->n_tensors) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_USAGE, "tensors were added after the files were planned");
+}
+
+tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_error *err) {
+    if (w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: writing has begun already", path);
+    uint64_t n_bytes = 0;
+    tamis_status st = plan_parts(w, err);
+    if (!st) st = gguf_writer_alignment(w, &w->alignment, err);
+    if (!st) st = tamis_gguf_writer_size(w, &n_bytes, err);
+    if (st) return tamis_fail_prefix(err, "%s", path);
+    free(w->path);
+    w->path = tamis_copy_text(path, strlen(path), err);
+    if (!w->path) return TAMIS_NO_RESOURCE;
+    w->i_part = w->i_tensor = w->written = 0;
+    st = check_space(w, err);
+    if (!st) st = begin_part(w, err);
+    if (!st) st = advance_part(w, err); /* past files without tensors */
+    if (st) discard_parts(w);
+    return st;
 }
 
 tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
@@ -243,7 +342,8 @@ tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint6
     (void)tamis_align_up_u64(w->written, w->alignment, &padded);
     w->i_tensor++;
     w->written = 0;
-    return tamis_output_write_zeros(w->output, padded - t->n_bytes, err);
+    st = tamis_output_write_zeros(w->output, padded - t->n_bytes, err);
+    return st ? st : advance_part(w, err);
 }
 
 tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
@@ -255,14 +355,21 @@ tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {
         return tamis_fail(err, TAMIS_BAD_USAGE, "%s: tensor '%s' is not complete",
                           tamis_output_path(w->output), quoted);
     }
-    tamis_status st = tamis_output_commit(w->output, err);
+    tamis_output **outputs = tamis_alloc_array(w->n_parts, sizeof *outputs, err);
+    if (!outputs) return TAMIS_NO_RESOURCE;
+    for (uint64_t i = 0; i < w->n_parts; i++) {
+        outputs[i] = w->parts[i].output;
+        w->parts[i].output = NULL;
+    }
+    tamis_status st = tamis_output_commit_set(outputs, w->n_parts, err);
+    free(outputs);
     w->output = NULL;
     return st;
 }
 
 tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
                                        size_t n_bytes, tamis_error *err) {
-    const gguf_record *r = find_record(w, key);
+    const gguf_record *r = gguf_find_record(w, key);
     if (!w->output || !r || gguf_record_kind(r) != TAMIS_GGUF_STRING ||
         gguf_load(gguf_record_value(r), 8, false) != n_bytes)
         return tamis_fail(err, TAMIS_BAD_USAGE,
@@ -272,5 +379,6 @@ tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, co
     uint64_t offset = GGUF_HEADER_BYTES; /* of the record; sums were checked by layout() */
     for (const gguf_record *before = w->records; before < r; before++)
         offset += before->n_bytes;
-    return tamis_output_rewrite(w->output, offset + r->n_bytes - n_bytes, data, n_bytes, err);
+    return tamis_output_rewrite(w->parts[0].output, offset + r->n_bytes - n_bytes, data, n_bytes,
+                                err);
 }

@@ -19,6 +19,12 @@ typedef struct gguf_out_tensor {
     uint64_t n_bytes; /* of data, without padding */
 } gguf_out_tensor;
 
+/* One file of the output and the tensors it holds. */
+typedef struct gguf_part {
+    uint64_t first, n_tensors;
+    tamis_output *output; /* from its first byte to commit */
+} gguf_part;
+
 struct tamis_gguf_writer {
     gguf_record *records;
     uint64_t n_records, records_capacity;
@@ -30,9 +36,15 @@ struct tamis_gguf_writer {
     tamis_name_index names; /* handles are tensor numbers + 1 */
     uint64_t names_capacity;
 
-    tamis_output *output; /* between begin and commit */
+    gguf_part *parts; /* set by set_shards, or one of them by begin */
+    uint64_t n_parts, parts_capacity;
+    bool is_split;
+
+    tamis_output *output; /* of the part being written; NULL before begin and after commit */
+    char *path;           /* given to begin */
     uint32_t alignment;   /* fixed by begin */
-    uint64_t i_tensor;    /* the one being written */
+    uint64_t i_part;      /* the one being written */
+    uint64_t i_tensor;    /* the one being written, over all parts */
     uint64_t written;     /* bytes of it so far */
 };
 
@@ -48,5 +60,17 @@ static inline const uint8_t *gguf_record_value(const gguf_record *r) {
 static inline tamis_gguf_kind gguf_record_kind(const gguf_record *r) {
     return (tamis_gguf_kind)gguf_load(r->bytes + 8 + r->key_bytes, 4, false);
 }
+
+/* writer.c: value of general.alignment, checked; the record of a key or NULL. */
+tamis_status gguf_writer_alignment(const tamis_gguf_writer *w, uint32_t *out,
+                                   tamis_error *err) TAMIS_MUST_USE;
+const gguf_record *gguf_find_record(const tamis_gguf_writer *w, const char *key);
+
+/* writer_shards.c: does a key go into part i? The first part holds all; the others what tells
+ * them apart and what their layout needs. */
+bool gguf_part_has_key(const tamis_gguf_writer *w, uint64_t i_part, const gguf_record *r);
+/* Write that part's record of a key. */
+tamis_status gguf_write_record(tamis_gguf_writer *w, const gguf_record *r,
+                               tamis_error *err) TAMIS_MUST_USE;
 
 #endif
