@@ -160,7 +160,7 @@ static tamis_status write_entry(const struct account *a, const char *name, tamis
         }
     }
     for (int64_t e = 0; e < a->n_experts; e++)
-        entry->counts[e] = (float)a->counts[e];
+        entry->counts[e] = (double)a->counts[e];
     return TAMIS_OK;
 }
 

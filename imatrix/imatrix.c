@@ -50,22 +50,6 @@ out:
     return st;
 }
 
-static tamis_status add_dataset(tamis_imatrix *matrix, const char *name, tamis_error *err) {
-    char **datasets = tamis_alloc_array(matrix->n_datasets + 1, sizeof *datasets, err);
-    char *copy = tamis_copy_text(name, strlen(name), err);
-    if (!datasets || !copy) {
-        free(datasets);
-        free(copy);
-        return TAMIS_NO_RESOURCE;
-    }
-    for (uint64_t i = 0; i < matrix->n_datasets; i++)
-        datasets[i] = matrix->datasets[i];
-    datasets[matrix->n_datasets++] = copy;
-    free(matrix->datasets);
-    matrix->datasets = datasets;
-    return TAMIS_OK;
-}
-
 /* The pass, once model and text are there. */
 static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
                         const tamis_chunks *chunks, tamis_imatrix *matrix,
@@ -126,7 +110,7 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
     if (st) goto out;
     matrix->chunk_count = (uint32_t)chunks.n_chunks;
     matrix->chunk_size = (uint32_t)chunks.n_ctx;
-    st = add_dataset(matrix, options->chunks.path, err);
+    st = tamis_imatrix_add_dataset(matrix, options->chunks.path, err);
 out:
     tamis_chunks_release(&chunks);
     tamis_tokenizer_free(tokenizer);

@@ -1,10 +1,12 @@
-/* imatrix_dat.c - the legacy importance-matrix layout, reading only.
- * No magic and no checksum: counts and lengths are signed 32-bit, so each is held against what is
- * left of the file before it is believed. Little-endian, packed: reference/files.md A.2. */
+/* imatrix_dat.c - the legacy importance-matrix layout.
+ * Reading: no magic and no checksum: counts and lengths are signed 32-bit, so each is held against
+ * what is left of the file before it is believed. Little-endian, packed: reference/files.md A.2. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic_file.h"
 #include "base/checked.h"
 #include "imatrix/imatrix_internal.h"
 
@@ -12,7 +14,7 @@
 
 /* A read position in the file, and where in the layout it stands (for messages). */
 typedef struct cursor {
-    const tamis_input *in;
+    const tamis_imatrix_source *source;
     uint64_t offset, size;
     char where[32]; /* "entry 2", "the trailer" */
 } cursor;
@@ -33,7 +35,11 @@ static tamis_status truncated(const cursor *c, const char *what, uint64_t n_want
 static tamis_status read_bytes(cursor *c, const char *what, uint64_t n_bytes, void *dst,
                                tamis_error *err) {
     if (n_bytes > remaining(c)) return truncated(c, what, n_bytes, err);
-    tamis_status st = tamis_input_read(c->in, c->offset, (size_t)n_bytes, dst, err);
+    tamis_status st = TAMIS_OK;
+    if (c->source->in)
+        st = tamis_input_read(c->source->in, c->offset, (size_t)n_bytes, dst, err);
+    else
+        memcpy(dst, c->source->data + c->offset, (size_t)n_bytes);
     c->offset += n_bytes;
     return st;
 }
@@ -72,7 +78,8 @@ static tamis_status read_text(cursor *c, const char *what, uint32_t n_bytes, cha
     return *out ? TAMIS_OK : TAMIS_NO_RESOURCE;
 }
 
-static void from_little_endian(float *x, uint64_t n) {
+/* Between the file's byte order and ours. */
+static void swap_if_big_endian(float *x, uint64_t n) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     for (uint64_t i = 0; i < n; i++) {
         uint32_t u;
@@ -101,9 +108,9 @@ static tamis_status read_entry(cursor *c, tamis_imatrix *m, tamis_error *err) {
     tamis_imatrix_entry *e;
     if ((st = tamis_imatrix_add(m, name, n_values, 1, &e, err))) goto out;
     if ((st = read_bytes(c, "values", n_bytes, e->sums, err))) goto out;
-    from_little_endian(e->sums, n_values);
+    swap_if_big_endian(e->sums, n_values);
     /* The stored value is mean * ncall; without calls it is the mean itself. */
-    e->counts[0] = n_calls > 0 ? (float)n_calls : 1.0f;
+    e->counts[0] = n_calls > 0 ? (double)n_calls : 1.0;
     st = tamis_imatrix_check_entry(e, err);
 out:
     free(name);
@@ -118,18 +125,21 @@ static tamis_status read_trailer(cursor *c, tamis_imatrix *m, tamis_error *err) 
     if (remaining(c) > 0) st = read_count(c, "last_chunk", 0, &m->chunk_count, err);
     if (st || remaining(c) == 0) return st;
     if ((st = read_count(c, "dataset length", 0, &n_text, err))) return st;
-    m->datasets = tamis_alloc_array(1, sizeof *m->datasets, err);
-    if (!m->datasets) return TAMIS_NO_RESOURCE;
-    if ((st = read_text(c, "dataset name", n_text, &m->datasets[0], err))) return st;
-    m->n_datasets = 1;
+    if (n_text > 0) m->datasets = tamis_alloc_array(1, sizeof *m->datasets, err);
+    if (n_text > 0 && !m->datasets) return TAMIS_NO_RESOURCE;
+    if (n_text > 0) {
+        if ((st = read_text(c, "dataset name", n_text, &m->datasets[0], err))) return st;
+        m->n_datasets = 1;
+    }
     if (remaining(c) > 0)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%llu bytes after the trailer at offset %llu",
                           (unsigned long long)remaining(c), (unsigned long long)c->offset);
     return TAMIS_OK;
 }
 
-tamis_status tamis_imatrix_read_dat(const tamis_input *in, tamis_imatrix *m, tamis_error *err) {
-    cursor c = {.in = in, .size = tamis_input_size(in), .where = "the header"};
+tamis_status tamis_imatrix_read_dat(const tamis_imatrix_source *source, tamis_imatrix *m,
+                                    tamis_error *err) {
+    cursor c = {.source = source, .size = source->n_bytes, .where = "the header"};
     if (c.size == 0) return tamis_fail(err, TAMIS_BAD_INPUT, "the file is empty");
     uint32_t n_entries = 0;
     tamis_status st = read_count(&c, "n_entries", 0, &n_entries, err);
@@ -139,4 +149,104 @@ tamis_status tamis_imatrix_read_dat(const tamis_input *in, tamis_imatrix *m, tam
     }
     if (st == TAMIS_OK && n_entries > 0) st = read_trailer(&c, m, err);
     return st;
+}
+
+/* --- writing --- */
+
+static tamis_status write_i32(tamis_output *out, uint64_t value, const char *what,
+                              tamis_error *err) {
+    if (value > INT32_MAX)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "%s %llu is too large for the legacy layout (at most %d); write GGUF",
+                          what, (unsigned long long)value, INT32_MAX);
+    const uint8_t b[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                          (uint8_t)(value >> 24)};
+    return tamis_output_write(out, b, sizeof b, err);
+}
+
+static tamis_status write_text(tamis_output *out, const char *text, const char *what,
+                               tamis_error *err) {
+    size_t n = strlen(text);
+    tamis_status st = write_i32(out, n, what, err);
+    return st ? st : tamis_output_write(out, text, n, err);
+}
+
+static double max_count(const tamis_imatrix_entry *e) {
+    double most = 0;
+    for (uint64_t j = 0; j < e->n_counts; j++)
+        if (e->counts[j] > most) most = e->counts[j];
+    return most;
+}
+
+/* An entry as mean * ncall; an expert that saw nothing gets mean 1. */
+static tamis_status write_entry(tamis_output *out, const tamis_imatrix_entry *e,
+                                uint32_t chunk_size, tamis_error *err) {
+    uint64_t n_columns = e->n_values / e->n_counts;
+    double n_calls = ceil(max_count(e) / chunk_size);
+    float *values = tamis_alloc_array(n_columns, sizeof *values, err);
+    tamis_status st = values ? TAMIS_OK : TAMIS_NO_RESOURCE;
+    if (!st) st = write_text(out, e->name, "name length", err);
+    if (!st) st = write_i32(out, (uint64_t)n_calls, "ncall", err);
+    if (!st) st = write_i32(out, e->n_values, "nval", err);
+    for (uint64_t j = 0; !st && j < e->n_counts; j++) {
+        const float count = (float)e->counts[j], *sums = e->sums + j * n_columns;
+        for (uint64_t i = 0; i < n_columns; i++)
+            values[i] = (count > 0 ? sums[i] / count : 1.0f) * (float)n_calls;
+        swap_if_big_endian(values, n_columns);
+        st = tamis_output_write(out, values, n_columns * sizeof *values, err);
+    }
+    free(values);
+    return st;
+}
+
+/* What of the matrix the layout cannot hold. Returns the number of entries it can. */
+static uint64_t warn_of_losses(const tamis_imatrix *m, const char *path, const tamis_log *log) {
+    uint64_t n_kept = 0, n_expert = 0;
+    const char *left_out = NULL;
+    for (uint64_t i = 0; i < m->n_entries; i++) {
+        const tamis_imatrix_entry *e = &m->entries[i];
+        if (max_count(e) > 0) {
+            n_kept++;
+            n_expert += e->n_counts > 1;
+        } else if (!left_out) {
+            left_out = e->name;
+        }
+    }
+    if (left_out)
+        tamis_warn(log,
+                   "%s: %llu of %llu entries have no data and are left out, '%s' first (the legacy "
+                   "layout has no place for them)",
+                   path, (unsigned long long)(m->n_entries - n_kept),
+                   (unsigned long long)m->n_entries, left_out);
+    if (n_expert)
+        tamis_info(log,
+                   "%s: the counts per expert of %llu entries are not kept by the legacy layout",
+                   path, (unsigned long long)n_expert);
+    if (m->n_datasets > 1)
+        tamis_warn(log, "%s: of %llu datasets the legacy layout names the last only", path,
+                   (unsigned long long)m->n_datasets);
+    return n_kept;
+}
+
+tamis_status tamis_imatrix_write_dat(const tamis_imatrix *m, const tamis_imatrix_entry *const *view,
+                                     const char *path, const tamis_log *log, tamis_error *err) {
+    tamis_output *out = NULL;
+    uint64_t n_kept = warn_of_losses(m, path, log);
+    if (n_kept == 0)
+        return tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "no entry has data; such a matrix cannot be written in the legacy layout");
+    tamis_status st = tamis_output_open(path, &out, err);
+    if (st) return st;
+    st = write_i32(out, n_kept, "number of entries", err);
+    for (uint64_t i = 0; !st && i < m->n_entries; i++)
+        if (max_count(view[i]) > 0) st = write_entry(out, view[i], m->chunk_size, err);
+    if (!st) st = write_i32(out, m->chunk_count, "number of chunks", err);
+    const char *dataset = m->n_datasets ? m->datasets[m->n_datasets - 1] : "";
+    if (!st) st = write_text(out, dataset, "dataset name length", err);
+    if (st) {
+        tamis_output_discard(out);
+        return st;
+    }
+    return tamis_output_commit(out, err);
 }

@@ -1,5 +1,5 @@
 /* imatrix_file.c - importance matrices as files: the GGUF layout.
- * The legacy .dat layout is read in imatrix_dat.c. Every count and value is held against what the
+ * The legacy .dat layout is in imatrix_dat.c. Every count and value is held against what the
  * file can hold before anything is allocated, and must be finite and >= 0.
  * Layouts: reference/files.md part A; refusals: reference/gguf-threats.md rule 17. */
 #include "imatrix/imatrix_file.h"
@@ -16,19 +16,16 @@
 
 #define SUFFIX_SUMS ".in_sum2"
 #define SUFFIX_COUNTS ".counts"
-#define NAME_MAX_BYTES 63 /* of a tensor in a GGUF file, suffix included */
+#define NAME_MAX_BYTES 63          /* of a tensor in a GGUF file, suffix included */
+#define COUNT_EXACT_MAX 16777216.0 /* 2^24: every whole number up to it is an f32 */
 
 /* --- order --- */
-
-static int compare_entries(const void *a, const void *b) {
-    return strcmp(((const tamis_imatrix_entry *)a)->name, ((const tamis_imatrix_entry *)b)->name);
-}
 
 /* Sort what was read by name; a name that occurs twice is refused. */
 static tamis_status finish(tamis_imatrix *m, tamis_error *err) {
     if (m->n_entries == 0)
         return tamis_fail(err, TAMIS_BAD_INPUT, "no entries; not a usable importance matrix");
-    qsort(m->entries, m->n_entries, sizeof *m->entries, compare_entries);
+    tamis_imatrix_sort(m);
     for (uint64_t i = 1; i < m->n_entries; i++) {
         if (strcmp(m->entries[i - 1].name, m->entries[i].name)) continue;
         char name[256];
@@ -113,6 +110,18 @@ static tamis_status find_part(const tamis_gguf *g, const char *stem, size_t n_st
     return TAMIS_OK;
 }
 
+/* Whole rows were counted; writers store them as floats. */
+static tamis_status read_counts(const tamis_gguf *g, const tamis_gguf_tensor *t, uint64_t n,
+                                double *out, tamis_error *err) {
+    float *stored = tamis_alloc_array(n, sizeof *stored, err);
+    if (!stored) return TAMIS_NO_RESOURCE;
+    tamis_status st = tamis_gguf_read_tensor(g, t, 0, t->n_bytes, stored, err);
+    for (uint64_t j = 0; st == TAMIS_OK && j < n; j++)
+        out[j] = rint((double)stored[j]);
+    free(stored);
+    return st;
+}
+
 static tamis_status read_pair(const tamis_gguf *g, const tamis_gguf_tensor *t, size_t n_stem,
                               tamis_imatrix *m, tamis_error *err) {
     const tamis_gguf_tensor *sums = NULL, *counts = NULL;
@@ -130,20 +139,13 @@ static tamis_status read_pair(const tamis_gguf *g, const tamis_gguf_tensor *t, s
     tamis_imatrix_entry *e;
     st = tamis_imatrix_add(m, name, n_values, n_counts, &e, err);
     if (st == TAMIS_OK) st = tamis_gguf_read_tensor(g, sums, 0, sums->n_bytes, e->sums, err);
-    if (st == TAMIS_OK) st = tamis_gguf_read_tensor(g, counts, 0, counts->n_bytes, e->counts, err);
+    if (st == TAMIS_OK) st = read_counts(g, counts, n_counts, e->counts, err);
     if (st) return st;
-    /* Whole rows were counted; writers store them as floats. */
-    for (uint64_t j = 0; j < n_counts; j++)
-        e->counts[j] = rintf(e->counts[j]);
     return tamis_imatrix_check_entry(e, err);
 }
 
-static tamis_status load_gguf(const char *path, tamis_imatrix *m, tamis_error *err) {
-    tamis_gguf *g = NULL;
-    tamis_gguf_options options = {.single_file = true};
-    tamis_status st = tamis_gguf_open(path, &options, &g, err);
-    if (st) return st;
-    st = read_keys(g, m, err);
+static tamis_status read_gguf(const tamis_gguf *g, tamis_imatrix *m, tamis_error *err) {
+    tamis_status st = read_keys(g, m, err);
     for (int64_t i = 0; st == TAMIS_OK && i < tamis_gguf_n_tensors(g); i++) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(g, i), *unused;
         size_t n_stem = stem_length(t->name, SUFFIX_SUMS);
@@ -151,28 +153,38 @@ static tamis_status load_gguf(const char *path, tamis_imatrix *m, tamis_error *e
         n_stem = stem_length(t->name, SUFFIX_COUNTS);
         if (st == TAMIS_OK && n_stem) st = find_part(g, t->name, n_stem, SUFFIX_SUMS, &unused, err);
     }
-    if (st == TAMIS_OK) st = finish(m, err);
+    return st == TAMIS_OK ? finish(m, err) : st;
+}
+
+/* path NULL: from memory. */
+static tamis_status load_gguf(const char *path, const tamis_imatrix_source *source,
+                              tamis_imatrix *m, tamis_error *err) {
+    tamis_gguf *g = NULL;
+    tamis_gguf_options options = {.single_file = true};
+    tamis_status st =
+        path ? tamis_gguf_open(path, &options, &g, err)
+             : tamis_gguf_open_memory(source->data, (size_t)source->n_bytes, &options, &g, err);
+    if (st) return st;
+    st = read_gguf(g, m, err);
     tamis_gguf_close(g);
-    if (st) tamis_fail_prefix(err, "%s", path);
+    if (st && path) tamis_fail_prefix(err, "%s", path);
     return st;
 }
 
-tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_error *err) {
+static tamis_status load_dat(const char *path, const tamis_imatrix_source *source, tamis_imatrix *m,
+                             tamis_error *err) {
+    tamis_status st = tamis_imatrix_read_dat(source, m, err);
+    if (st == TAMIS_OK) st = finish(m, err);
+    if (st && path) tamis_fail_prefix(err, "%s", path);
+    return st;
+}
+
+static tamis_status load(const char *path, const tamis_imatrix_source *source, const char magic[4],
+                         tamis_imatrix *out, tamis_error *err) {
     tamis_imatrix m;
     tamis_imatrix_init(&m);
-    tamis_input *in = NULL;
-    tamis_status st = tamis_input_open(path, TAMIS_INPUT_READ, &in, err);
-    if (st) return st;
-    char magic[4] = {0};
-    if (tamis_input_size(in) >= sizeof magic) st = tamis_input_read(in, 0, 4, magic, err);
-    if (st == TAMIS_OK && memcmp(magic, "GGUF", 4) == 0) {
-        st = load_gguf(path, &m, err);
-    } else if (st == TAMIS_OK) {
-        st = tamis_imatrix_read_dat(in, &m, err);
-        if (st == TAMIS_OK) st = finish(&m, err);
-        if (st) tamis_fail_prefix(err, "%s", path);
-    }
-    tamis_input_close(in);
+    bool is_gguf = memcmp(magic, "GGUF", 4) == 0;
+    tamis_status st = is_gguf ? load_gguf(path, source, &m, err) : load_dat(path, source, &m, err);
     if (st) {
         tamis_imatrix_release(&m);
         return st;
@@ -181,16 +193,36 @@ tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_erro
     return TAMIS_OK;
 }
 
+tamis_status tamis_imatrix_load(const char *path, tamis_imatrix *out, tamis_error *err) {
+    tamis_input *in = NULL;
+    tamis_status st = tamis_input_open(path, TAMIS_INPUT_READ, &in, err);
+    if (st) return st;
+    const tamis_imatrix_source source = {.in = in, .n_bytes = tamis_input_size(in)};
+    char magic[4] = {0};
+    if (source.n_bytes >= sizeof magic) st = tamis_input_read(in, 0, sizeof magic, magic, err);
+    if (st == TAMIS_OK) st = load(path, &source, magic, out, err);
+    tamis_input_close(in);
+    return st;
+}
+
+tamis_status tamis_imatrix_load_memory(const void *data, size_t n_bytes, tamis_imatrix *out,
+                                       tamis_error *err) {
+    const tamis_imatrix_source source = {.data = data, .n_bytes = n_bytes};
+    char magic[4] = {0};
+    if (n_bytes >= sizeof magic) memcpy(magic, data, sizeof magic);
+    return load(NULL, &source, magic, out, err);
+}
+
 /* --- the GGUF layout, writing --- */
 
 static int compare_pointers(const void *a, const void *b) {
-    return compare_entries(*(const tamis_imatrix_entry *const *)a,
-                           *(const tamis_imatrix_entry *const *)b);
+    return strcmp((*(const tamis_imatrix_entry *const *)a)->name,
+                  (*(const tamis_imatrix_entry *const *)b)->name);
 }
 
 /* Entries in order of name. */
-static tamis_status sort_view(const tamis_imatrix *m, const tamis_imatrix_entry ***out,
-                              tamis_error *err) {
+static tamis_status sort_view(const tamis_imatrix *m, tamis_imatrix_layout layout,
+                              const tamis_imatrix_entry ***out, tamis_error *err) {
     const tamis_imatrix_entry **view = tamis_alloc_array(m->n_entries, sizeof *view, err);
     if (!view) return TAMIS_NO_RESOURCE;
     for (uint64_t i = 0; i < m->n_entries; i++)
@@ -198,7 +230,8 @@ static tamis_status sort_view(const tamis_imatrix *m, const tamis_imatrix_entry 
     qsort(view, m->n_entries, sizeof *view, compare_pointers);
     *out = view;
     for (uint64_t i = 0; i < m->n_entries; i++) {
-        if (strlen(view[i]->name) + strlen(SUFFIX_SUMS) > NAME_MAX_BYTES)
+        if (layout == TAMIS_IMATRIX_GGUF &&
+            strlen(view[i]->name) + strlen(SUFFIX_SUMS) > NAME_MAX_BYTES)
             return tamis_fail(err, TAMIS_BAD_USAGE,
                               "entry '%s': the name is too long for this format", view[i]->name);
         if (i > 0 && strcmp(view[i - 1]->name, view[i]->name) == 0)
@@ -231,32 +264,79 @@ static tamis_status add_infos(const tamis_imatrix_entry *e, tamis_gguf_writer *w
     return st;
 }
 
-tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path, tamis_error *err) {
-    const tamis_imatrix_entry **view = NULL;
-    tamis_gguf_writer *w = NULL;
-    tamis_status st = TAMIS_OK;
-    if (m->n_entries == 0 || m->chunk_size == 0) {
-        st = tamis_fail(err, TAMIS_BAD_USAGE, "an importance matrix without %s cannot be written",
-                        m->n_entries == 0 ? "entries" : "a chunk size");
-        goto out;
-    }
-    if ((st = sort_view(m, &view, err))) goto out;
-    for (uint64_t i = 0; i < m->n_entries; i++)
-        if ((st = tamis_imatrix_check_entry(view[i], err))) goto out;
-    if ((st = tamis_gguf_writer_new(&w, err))) goto out;
-    if ((st = write_keys(m, w, err))) goto out;
-    for (uint64_t i = 0; i < m->n_entries; i++)
-        if ((st = add_infos(view[i], w, err))) goto out;
-    if ((st = tamis_gguf_begin(w, path, err))) goto out;
+static tamis_status write_counts(const tamis_imatrix_entry *e, tamis_gguf_writer *w,
+                                 tamis_error *err) {
+    float *stored = tamis_alloc_array(e->n_counts, sizeof *stored, err);
+    if (!stored) return TAMIS_NO_RESOURCE;
+    for (uint64_t j = 0; j < e->n_counts; j++)
+        stored[j] = (float)e->counts[j];
+    tamis_status st = tamis_gguf_write_data(w, stored, e->n_counts * sizeof *stored, err);
+    free(stored);
+    return st;
+}
+
+/* Counts are stored as f32: whole numbers beyond 2^24 are rounded. Never without a word. */
+static void warn_of_rounding(const tamis_imatrix *m, const char *path, const tamis_log *log) {
+    uint64_t n_rounded = 0;
+    const tamis_imatrix_entry *first = NULL;
+    double worst = 0;
     for (uint64_t i = 0; i < m->n_entries; i++) {
-        const tamis_imatrix_entry *e = view[i];
-        if ((st = tamis_gguf_write_data(w, e->sums, e->n_values * sizeof *e->sums, err))) goto out;
-        if ((st = tamis_gguf_write_data(w, e->counts, e->n_counts * sizeof *e->counts, err)))
-            goto out;
+        bool is_beyond = false;
+        for (uint64_t j = 0; j < m->entries[i].n_counts; j++) {
+            double count = m->entries[i].counts[j];
+            is_beyond |= count > COUNT_EXACT_MAX;
+            if (count > worst) worst = count;
+        }
+        if (is_beyond && !first) first = &m->entries[i];
+        n_rounded += is_beyond;
     }
-    st = tamis_gguf_commit(w, err);
-out:
+    if (!first) return;
+    tamis_warn(
+        log,
+        "%s: counts of %llu entries are beyond 2^24 (up to %.0f, '%s' first) and are rounded "
+        "to f32 in the file; means change by less than 1 in 10^7",
+        path, (unsigned long long)n_rounded, worst, first->name);
+}
+
+static tamis_status write_gguf(const tamis_imatrix *m, const tamis_imatrix_entry *const *view,
+                               const char *path, tamis_error *err) {
+    tamis_gguf_writer *w = NULL;
+    tamis_status st = tamis_gguf_writer_new(&w, err);
+    if (st == TAMIS_OK) st = write_keys(m, w, err);
+    for (uint64_t i = 0; st == TAMIS_OK && i < m->n_entries; i++)
+        st = add_infos(view[i], w, err);
+    if (st == TAMIS_OK) st = tamis_gguf_begin(w, path, err);
+    for (uint64_t i = 0; st == TAMIS_OK && i < m->n_entries; i++) {
+        const tamis_imatrix_entry *e = view[i];
+        st = tamis_gguf_write_data(w, e->sums, e->n_values * sizeof *e->sums, err);
+        if (st == TAMIS_OK) st = write_counts(e, w, err);
+    }
+    if (st == TAMIS_OK) st = tamis_gguf_commit(w, err);
     tamis_gguf_writer_free(w);
+    return st;
+}
+
+tamis_status tamis_imatrix_save_as(const tamis_imatrix *m, const char *path,
+                                   tamis_imatrix_layout layout, const tamis_log *log,
+                                   tamis_error *err) {
+    const tamis_imatrix_entry **view = NULL;
+    tamis_status st = TAMIS_OK;
+    if (m->n_entries == 0 || m->chunk_size == 0)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "an importance matrix without %s cannot be written",
+                          m->n_entries == 0 ? "entries" : "a chunk size");
+    st = sort_view(m, layout, &view, err);
+    for (uint64_t i = 0; st == TAMIS_OK && i < m->n_entries; i++)
+        st = tamis_imatrix_check_entry(view[i], err);
+    if (st == TAMIS_OK && layout == TAMIS_IMATRIX_DAT) {
+        st = tamis_imatrix_write_dat(m, view, path, log, err);
+    } else if (st == TAMIS_OK) {
+        warn_of_rounding(m, path, log);
+        st = write_gguf(m, view, path, err);
+    }
     free(view);
     return st;
+}
+
+tamis_status tamis_imatrix_save(const tamis_imatrix *m, const char *path, tamis_error *err) {
+    return tamis_imatrix_save_as(m, path, TAMIS_IMATRIX_GGUF, NULL, err);
 }

@@ -11,13 +11,17 @@ void tamis_imatrix_init(tamis_imatrix *m) {
     memset(m, 0, sizeof *m);
 }
 
+void tamis_imatrix_entry_release(tamis_imatrix_entry *entry) {
+    free(entry->name);
+    free(entry->sums);
+    free(entry->counts);
+    *entry = (tamis_imatrix_entry){0};
+}
+
 void tamis_imatrix_release(tamis_imatrix *m) {
     if (!m) return;
-    for (uint64_t i = 0; i < m->n_entries; i++) {
-        free(m->entries[i].name);
-        free(m->entries[i].sums);
-        free(m->entries[i].counts);
-    }
+    for (uint64_t i = 0; i < m->n_entries; i++)
+        tamis_imatrix_entry_release(&m->entries[i]);
     free(m->entries);
     for (uint64_t i = 0; i < m->n_datasets; i++)
         free(m->datasets[i]);
@@ -57,11 +61,33 @@ tamis_status tamis_imatrix_add(tamis_imatrix *m, const char *name, uint64_t n_va
 void tamis_imatrix_weights(const tamis_imatrix_entry *entry, float *out) {
     uint64_t n_columns = entry->n_values / entry->n_counts;
     for (uint64_t j = 0; j < entry->n_counts; j++) {
-        float count = entry->counts[j];
+        float count = (float)entry->counts[j];
         const float *sums = entry->sums + j * n_columns;
         for (uint64_t i = 0; i < n_columns; i++)
             out[j * n_columns + i] = count > 0 ? sums[i] / count : 1.0f;
     }
+}
+
+static int compare_entries(const void *a, const void *b) {
+    return strcmp(((const tamis_imatrix_entry *)a)->name, ((const tamis_imatrix_entry *)b)->name);
+}
+
+void tamis_imatrix_sort(tamis_imatrix *m) {
+    if (m->n_entries) qsort(m->entries, m->n_entries, sizeof *m->entries, compare_entries);
+}
+
+tamis_status tamis_imatrix_add_dataset(tamis_imatrix *m, const char *name, tamis_error *err) {
+    char **datasets = tamis_alloc_array(m->n_datasets + 1, sizeof *datasets, err);
+    char *copy = datasets ? tamis_copy_text(name, strlen(name), err) : NULL;
+    if (!copy) {
+        free(datasets);
+        return TAMIS_NO_RESOURCE;
+    }
+    if (m->n_datasets) memcpy(datasets, m->datasets, m->n_datasets * sizeof *datasets);
+    datasets[m->n_datasets++] = copy;
+    free(m->datasets);
+    m->datasets = datasets;
+    return TAMIS_OK;
 }
 
 tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error *err) {
@@ -69,11 +95,11 @@ tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error
     tamis_escape(e->name, strlen(e->name), name, sizeof name);
     uint64_t n_columns = e->n_values / e->n_counts;
     for (uint64_t j = 0; j < e->n_counts; j++) {
-        float count = e->counts[j];
+        double count = e->counts[j];
         if (!isfinite(count) || count < 0)
             return tamis_fail(err, TAMIS_BAD_INPUT, "entry '%s': count %llu is %s (%g)", name,
                               (unsigned long long)j, isfinite(count) ? "negative" : "not finite",
-                              (double)count);
+                              count);
         for (uint64_t i = 0; i < n_columns; i++) {
             float v = e->sums[j * n_columns + i];
             if (!isfinite(v) || v < 0)

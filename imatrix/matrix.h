@@ -12,7 +12,8 @@ typedef struct tamis_imatrix_entry {
     uint64_t n_values; /* d_in * n_counts (a dense 3-D weight: d_in * n_matrices) */
     uint64_t n_counts; /* experts; 1 for dense */
     float *sums;       /* [n_values] sums of squares, expert-major */
-    float *counts;     /* [n_counts] rows summed; whole numbers */
+    double *counts;    /* [n_counts] rows summed; whole numbers, exact to 2^53 (files: to 2^24) */
+    uint32_t i_source; /* which of several merged inputs had it first, for messages */
 } tamis_imatrix_entry;
 
 typedef struct tamis_imatrix {
@@ -25,6 +26,7 @@ typedef struct tamis_imatrix {
 
 void tamis_imatrix_init(tamis_imatrix *m);
 void tamis_imatrix_release(tamis_imatrix *m);
+void tamis_imatrix_entry_release(tamis_imatrix_entry *entry);
 
 /* The entry of that name, or NULL. */
 const tamis_imatrix_entry *tamis_imatrix_find(const tamis_imatrix *m, const char *name);
@@ -38,6 +40,13 @@ tamis_status tamis_imatrix_add(tamis_imatrix *m, const char *name, uint64_t n_va
 /* Per-column weights as llama-quantize derives them (files.md A.4): sum / count, and 1 for a block
  * whose count is 0. out [n_values]. */
 void tamis_imatrix_weights(const tamis_imatrix_entry *entry, float *out);
+
+/* Order the entries by name. */
+void tamis_imatrix_sort(tamis_imatrix *m);
+
+/* Append a copy of a dataset's name. */
+tamis_status tamis_imatrix_add_dataset(tamis_imatrix *m, const char *name,
+                                       tamis_error *err) TAMIS_MUST_USE;
 
 /* Counts and values finite and >= 0, and no values where nothing was counted. */
 tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *entry,

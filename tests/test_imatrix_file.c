@@ -105,7 +105,7 @@ static void no_data_means_weight_one(void **state) {
         float *w = calloc(e->n_values, sizeof *w);
         tamis_imatrix_weights(e, w);
         for (uint64_t j = 0; j < e->n_values; j++) {
-            float count = e->counts[j / n_columns];
+            float count = (float)e->counts[j / n_columns];
             some_zero |= count == 0;
             assert_true(w[j] == (count > 0 ? e->sums[j] / count : 1.0f));
         }
