@@ -130,6 +130,16 @@ static void print_array(const tamis_gguf *g, const tamis_gguf_kv *kv, bool all, 
     fputc(']', stream);
 }
 
+void tamis_gguf_show_value(const tamis_gguf *g, const tamis_gguf_kv *kv, bool all, FILE *stream) {
+    tamis_bytes text;
+    if (kv->kind == TAMIS_GGUF_ARRAY)
+        print_array(g, kv, all, stream);
+    else if (tamis_gguf_kv_string(g, kv, 0, &text))
+        print_string(text, all, stream);
+    else
+        print_number(g, kv, 0, stream);
+}
+
 static void print_metadata(const tamis_gguf *g, bool all, FILE *stream) {
     int width = 3;
     for (int32_t i = 0; i < tamis_gguf_n_kv(g); i++) {
@@ -140,16 +150,10 @@ static void print_metadata(const tamis_gguf *g, bool all, FILE *stream) {
     for (int32_t i = 0; i < tamis_gguf_n_kv(g); i++) {
         tamis_gguf_kv kv = tamis_gguf_kv_at(g, i);
         char key[TEXT_BYTES];
-        tamis_bytes text;
         fprintf(stream, "%-*s  %-4s  ", width,
                 tamis_escape(kv.key.data, kv.key.n_bytes, key, all ? sizeof key : GGUF_QUOTE_BYTES),
                 tamis_gguf_kind_name(kv.kind));
-        if (kv.kind == TAMIS_GGUF_ARRAY)
-            print_array(g, &kv, all, stream);
-        else if (tamis_gguf_kv_string(g, &kv, 0, &text))
-            print_string(text, all, stream);
-        else
-            print_number(g, &kv, 0, stream);
+        tamis_gguf_show_value(g, &kv, all, stream);
         fputc('\n', stream);
     }
 }

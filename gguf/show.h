@@ -23,4 +23,10 @@ void tamis_gguf_show_text(const tamis_gguf *g, const tamis_gguf_show_options *op
 tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   cJSON **out, tamis_error *err) TAMIS_MUST_USE;
 
+/* One value of the metadata, on one line without its end; the members "type" and "value" of a JSON
+ * object for it. all: nothing shortened. */
+void tamis_gguf_show_value(const tamis_gguf *g, const tamis_gguf_kv *kv, bool all, FILE *stream);
+tamis_status tamis_gguf_show_value_json(cJSON *object, const tamis_gguf *g, const tamis_gguf_kv *kv,
+                                        bool all, tamis_error *err) TAMIS_MUST_USE;
+
 #endif

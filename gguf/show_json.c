@@ -68,18 +68,23 @@ static tamis_status add_array(cJSON *object, const tamis_gguf *g, const tamis_gg
     return st;
 }
 
+tamis_status tamis_gguf_show_value_json(cJSON *object, const tamis_gguf *g, const tamis_gguf_kv *kv,
+                                        bool all, tamis_error *err) {
+    tamis_bytes text;
+    cJSON_AddStringToObject(object, "type", tamis_gguf_kind_name(kv->kind));
+    if (kv->kind == TAMIS_GGUF_ARRAY) return add_array(object, g, kv, all, err);
+    if (tamis_gguf_kv_string(g, kv, 0, &text)) return add_string(object, "value", text, all, err);
+    add_number(object, "value", g, kv, 0);
+    return TAMIS_OK;
+}
+
 static tamis_status add_kv(cJSON *metadata, const tamis_gguf *g, int32_t i, bool all,
                            tamis_error *err) {
     tamis_gguf_kv kv = tamis_gguf_kv_at(g, i);
     cJSON *item = cJSON_CreateObject();
     cJSON_AddItemToArray(metadata, item);
     tamis_json_add_bytes(item, "key", kv.key.data, kv.key.n_bytes);
-    cJSON_AddStringToObject(item, "type", tamis_gguf_kind_name(kv.kind));
-    tamis_bytes text;
-    if (kv.kind == TAMIS_GGUF_ARRAY) return add_array(item, g, &kv, all, err);
-    if (tamis_gguf_kv_string(g, &kv, 0, &text)) return add_string(item, "value", text, all, err);
-    add_number(item, "value", g, &kv, 0);
-    return TAMIS_OK;
+    return tamis_gguf_show_value_json(item, g, &kv, all, err);
 }
 
 static void add_tensor(cJSON *tensors, const tamis_gguf *g, const tamis_gguf_tensor *t) {
