@@ -271,6 +271,12 @@ tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes, tamis_err
                       tamis_format_size(n_free, left, sizeof left));
 }
 
+tamis_status tamis_output_sync(tamis_output *out, tamis_error *err) {
+    tamis_status st = flush(out, err);
+    if (!st && out->target && fdatasync(out->fd) != 0) st = fail_write(out, errno, 0, err);
+    return st;
+}
+
 /* A rename is on disk only when its directory is; a file system that cannot sync directories says
  * EINVAL, and then there is nothing more to do. */
 static tamis_status sync_directory(const tamis_output *out, tamis_error *err) {

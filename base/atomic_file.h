@@ -35,6 +35,10 @@ uint64_t tamis_output_size(const tamis_output *out);
 tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes,
                                   tamis_error *err) TAMIS_MUST_USE;
 
+/* Bring what was written so far to the disk, so that the sync of a large output's commit is short.
+ */
+tamis_status tamis_output_sync(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
+
 /* Flush, fsync, rename over the target, fsync the directory; frees *out in every case. */
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
 /* All its bytes are there: flush, fsync, give the buffer and the descriptor back. Only commit or

@@ -12,11 +12,11 @@ set(public_headers
   base/error.h base/json.h base/log.h base/memory.h base/progress.h base/threads.h
   formats/formats.h
   gguf/gguf.h gguf/show.h
-  model/chunks.h model/gemm.h model/head.h model/model.h model/pass.h model/perplexity.h
-  model/tokenizer.h
+  model/checkpoint.h model/chunks.h model/gemm.h model/head.h model/model.h model/pass.h
+  model/perplexity.h model/store.h model/tokenizer.h
   imatrix/imatrix.h imatrix/imatrix_file.h imatrix/matrix.h
   quantize/quantize.h
-  kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/report.h kld/stats.h kld/store.h)
+  kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/report.h kld/stats.h)
 foreach(header IN LISTS public_headers)
   get_filename_component(room "${header}" DIRECTORY)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tamis/${room})

@@ -133,6 +133,10 @@ static tamis_status on_product(void *ctx, const tamis_product *p, tamis_error *e
     struct account *a;
     tamis_status st = find_account(c, p, &a, err);
     if (st) return st;
+    /* Only a checkpoint that was tampered with can hold another shape. */
+    if (a->d_in != p->d_in || a->n_experts != p->n_experts)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "'%s': its shape is not that of the checkpoint",
+                          p->names[0]);
     int64_t expert = p->expert < 0 ? 0 : p->expert;
     struct add_job job = {p->x, p->n_tokens, p->d_in, a->sums + expert * a->d_in};
     tamis_pool_run(c->pool, (p->d_in + COLUMNS_PER_ITEM - 1) / COLUMNS_PER_ITEM, add_columns, &job);
@@ -140,8 +144,96 @@ static tamis_status on_product(void *ctx, const tamis_product *p, tamis_error *e
     return TAMIS_OK;
 }
 
+/* ---- checkpoints: per account its shape, names, counts and sums ---- */
+
+enum { NAME_MAX_BYTES = 4096, NAMES_MAX = 64 };
+
+static tamis_status save_account(const struct account *a, tamis_checkpoint_writer *w,
+                                 tamis_error *err) {
+    const int64_t n_sums = a->d_in * a->n_experts;
+    tamis_status st = tamis_checkpoint_put_number(w, a->d_in, err);
+    if (!st) st = tamis_checkpoint_put_number(w, a->n_experts, err);
+    if (!st) st = tamis_checkpoint_put_number(w, a->n_names, err);
+    for (int i = 0; i < a->n_names && !st; i++) {
+        const size_t n_bytes = strlen(a->names[i]);
+        st = tamis_checkpoint_put_number(w, (int64_t)n_bytes, err);
+        if (!st) st = tamis_checkpoint_put(w, a->names[i], n_bytes, err);
+    }
+    if (!st)
+        st = tamis_checkpoint_put(w, a->counts, (uint64_t)a->n_experts * sizeof *a->counts, err);
+    return st ? st : tamis_checkpoint_put(w, a->sums, (uint64_t)n_sums * sizeof *a->sums, err);
+}
+
+static tamis_status save(void *ctx, tamis_checkpoint_writer *w, tamis_error *err) {
+    const tamis_collector *c = ctx;
+    tamis_status st = tamis_checkpoint_put_number(w, (int64_t)c->n_accounts, err);
+    for (uint64_t i = 0; i < c->n_accounts && !st; i++)
+        st = save_account(&c->accounts[i], w, err);
+    return st;
+}
+
+static tamis_status restore_names(struct account *a, int64_t n_names, tamis_checkpoint_reader *r,
+                                  tamis_error *err) {
+    a->names = tamis_alloc_array((uint64_t)n_names, sizeof *a->names, err);
+    if (!a->names) return TAMIS_NO_RESOURCE;
+    for (; a->n_names < n_names; a->n_names++) {
+        char name[NAME_MAX_BYTES];
+        int64_t n_bytes;
+        tamis_status st = tamis_checkpoint_get_number(r, 1, sizeof name - 1, &n_bytes, err);
+        if (!st) st = tamis_checkpoint_get(r, name, (uint64_t)n_bytes, err);
+        if (st) return st;
+        if (memchr(name, 0, (size_t)n_bytes))
+            return tamis_checkpoint_damaged(r, "the name of a weight", err);
+        a->names[a->n_names] = tamis_copy_text(name, (size_t)n_bytes, err);
+        if (!a->names[a->n_names]) return TAMIS_NO_RESOURCE;
+    }
+    return TAMIS_OK;
+}
+
+static tamis_status check_restored(const struct account *a, tamis_checkpoint_reader *r,
+                                   tamis_error *err) {
+    for (int64_t e = 0; e < a->n_experts; e++)
+        if (a->counts[e] < 0 || a->counts[e] > INT32_MAX)
+            return tamis_checkpoint_damaged(r, "a count of tokens", err);
+    for (int64_t i = 0; i < a->d_in * a->n_experts; i++)
+        if (!isfinite(a->sums[i]) || a->sums[i] < 0)
+            return tamis_checkpoint_damaged(r, "a sum of squares", err);
+    return TAMIS_OK;
+}
+
+static tamis_status restore_account(struct account *a, tamis_checkpoint_reader *r,
+                                    tamis_error *err) {
+    int64_t n_names = 0;
+    tamis_status st = tamis_checkpoint_get_number(r, 1, INT32_MAX, &a->d_in, err);
+    if (!st) st = tamis_checkpoint_get_number(r, 1, INT32_MAX, &a->n_experts, err);
+    if (!st) st = tamis_checkpoint_get_number(r, 1, NAMES_MAX, &n_names, err);
+    if (!st) st = restore_names(a, n_names, r, err);
+    if (st) return st;
+    const uint64_t n_sums = (uint64_t)a->d_in * (uint64_t)a->n_experts;
+    if (n_sums > tamis_checkpoint_left(r) / sizeof *a->sums)
+        return tamis_checkpoint_damaged(r, "the shape of a weight", err);
+    a->counts = tamis_alloc_array((uint64_t)a->n_experts, sizeof *a->counts, err);
+    if (!a->counts) return TAMIS_NO_RESOURCE;
+    a->sums = tamis_alloc_array(n_sums, sizeof *a->sums, err);
+    if (!a->sums) return TAMIS_NO_RESOURCE;
+    st = tamis_checkpoint_get(r, a->counts, (uint64_t)a->n_experts * sizeof *a->counts, err);
+    if (!st) st = tamis_checkpoint_get(r, a->sums, n_sums * sizeof *a->sums, err);
+    return st ? st : check_restored(a, r, err);
+}
+
+static tamis_status restore(void *ctx, tamis_checkpoint_reader *r, tamis_error *err) {
+    tamis_collector *c = ctx;
+    int64_t n_accounts = 0;
+    tamis_status st = tamis_checkpoint_get_number(r, 0, INT32_MAX, &n_accounts, err);
+    for (int64_t i = 0; i < n_accounts && !st; i++) {
+        st = tamis_grow(&c->accounts, &c->capacity, c->n_accounts + 1, sizeof *c->accounts, err);
+        if (!st) st = restore_account(&c->accounts[c->n_accounts++], r, err);
+    }
+    return st;
+}
+
 tamis_observer tamis_collector_observer(tamis_collector *c) {
-    return (tamis_observer){.ctx = c, .on_product = on_product};
+    return (tamis_observer){.ctx = c, .on_product = on_product, .save = save, .restore = restore};
 }
 
 static tamis_status write_entry(const struct account *a, const char *name, tamis_imatrix *out,

@@ -50,6 +50,14 @@ out:
     return st;
 }
 
+/* What decides the result besides what the pass names itself. */
+static tamis_status name_run(const tamis_imatrix_options *options, tamis_error *err) {
+    tamis_checkpoint *cp = options->pass.checkpoint;
+    return cp ? tamis_checkpoint_name(cp, "--process-output", options->with_output ? "on" : "off",
+                                      err)
+              : TAMIS_OK;
+}
+
 /* The pass, once model and text are there. */
 static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
                         const tamis_chunks *chunks, tamis_imatrix *matrix,
@@ -71,6 +79,8 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
         if (st) goto out;
         observers[n_observers++] = tamis_kept_rows_observer(&kept);
     }
+    st = name_run(options, err);
+    if (st) goto out;
     st = tamis_pass_run(model, chunks->tokens, chunks->n_chunks * chunks->n_ctx, chunks->n_ctx,
                         pass, observers, n_observers, err);
     if (st) goto out;

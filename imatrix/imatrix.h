@@ -19,7 +19,7 @@ typedef struct tamis_imatrix_options {
         chunks;       /* chunks.path is the text; its name as given becomes the dataset */
     bool with_output; /* also the output head */
     bool with_perplexity;
-    tamis_pass_options pass;
+    tamis_pass_options pass; /* its checkpoint, if any, is named further here */
 } tamis_imatrix_options;
 
 /* Perplexity over the chunks up to and including each one. */

@@ -14,6 +14,8 @@ struct arguments {
     const char *model, *text, *output, *engine;
     int64_t n_ctx, first_chunk, n_chunks;
     bool with_output, parse_special, no_ppl;
+    int64_t checkpoint_every_s;
+    bool resume, no_checkpoint;
 };
 
 /* One line of running perplexities per this many chunks. */
@@ -114,18 +116,49 @@ static tamis_status check_outputs(const struct arguments *args, tamis_error *err
     return st;
 }
 
+/* The checkpoint beside the output; none when neither reading nor writing one is wanted, or when
+ * the place cannot be written to. */
+static tamis_status make_checkpoint(const struct arguments *args, const tamis_log *log, char **path,
+                                    tamis_checkpoint **out, tamis_error *err) {
+    if (args->no_checkpoint && !args->resume) return TAMIS_OK;
+    tamis_status st = tamis_checkpoint_path(args->output, path, err);
+    if (st) return st;
+    if (!*path && args->resume)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "'%s' is no regular file: such a run has no checkpoint to resume from",
+                          args->output);
+    if (!*path) return TAMIS_OK;
+    const char *const others[] = {args->model, args->text, args->output, args->common.json_path};
+    st = tamis_output_check(*path, others, sizeof others / sizeof *others, err);
+    if (st == TAMIS_NO_RESOURCE && !args->resume) {
+        tamis_warn(log, "this run has no checkpoints: %s", err->message);
+        return TAMIS_OK;
+    }
+    if (st) return st;
+    const tamis_checkpoint_options options = {.path = *path,
+                                              .resume = args->resume,
+                                              .writes = !args->no_checkpoint,
+                                              .every_s = args->checkpoint_every_s,
+                                              .log = log};
+    return tamis_checkpoint_new(&options, out, err);
+}
+
 /* The run itself; resources live here. */
 static tamis_status run(const struct arguments *args, const tamis_log *log, tamis_error *err) {
     tamis_budget budget;
     tamis_budget_init(&budget, args->common.mem_bytes);
     tamis_pool *pool = NULL;
     tamis_progress *progress = NULL;
+    char *checkpoint_path = NULL;
+    tamis_checkpoint *checkpoint = NULL;
     tamis_imatrix matrix;
     tamis_imatrix_init(&matrix);
     tamis_imatrix_result result = {0};
     double started = tamis_now_s();
 
     tamis_status st = check_outputs(args, err);
+    if (st) goto out;
+    st = make_checkpoint(args, log, &checkpoint_path, &checkpoint, err);
     if (st) goto out;
     st = tamis_pool_new((int)args->common.n_threads, &pool, err);
     if (st) goto out;
@@ -139,12 +172,13 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
                    .parse_special = args->parse_special},
         .with_output = args->with_output,
         .with_perplexity = !args->no_ppl,
-        .pass = {pool, args->engine, &budget, progress, log},
+        .pass = {pool, args->engine, &budget, progress, log, checkpoint},
     };
     st = tamis_imatrix_make(&options, &matrix, &result, err);
     if (st) goto out;
     st = tamis_imatrix_save(&matrix, args->output, err);
     if (st) goto out;
+    tamis_checkpoint_remove(checkpoint);
     double seconds = tamis_now_s() - started;
     if (args->common.json_path) {
         st = write_json(args->common.json_path, &matrix, &result, seconds, err);
@@ -166,6 +200,8 @@ out:
     tamis_imatrix_release(&matrix);
     tamis_progress_free(progress);
     tamis_pool_free(pool);
+    tamis_checkpoint_free(checkpoint);
+    free(checkpoint_path);
     return st;
 }
 
@@ -180,7 +216,7 @@ static tamis_status check(const struct arguments *args, const tamis_texts *posit
 }
 
 int main(int argc, char **argv) {
-    struct arguments args = {.output = "imatrix.gguf", .n_ctx = 512};
+    struct arguments args = {.output = "imatrix.gguf", .n_ctx = 512, .checkpoint_every_s = 60};
     /* clang-format off */
     const tamis_option options[] = {
         { 'm', "model",  TAMIS_OPTION_TEXT, &args.model,  "FILE", "model to run (GGUF, or the first file of a split set)", 0, 0 },
@@ -193,11 +229,16 @@ int main(int argc, char **argv) {
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },
         { 0,   "no-ppl", TAMIS_OPTION_FLAG, &args.no_ppl, NULL, "do not compute the perplexity", 0, 0 },
         { 0,   "engine", TAMIS_OPTION_TEXT, &args.engine, "NAME", "matrix product engine (openblas)", 0, 0 },
+        { 0,   NULL,     TAMIS_OPTION_GROUP, NULL, NULL, "Checkpoints", 0, 0 },
+        { 0,   "resume", TAMIS_OPTION_FLAG, &args.resume, NULL, "go on from FILE.checkpoint, which a killed run left beside its output", 0, 0 },
+        { 0,   "checkpoint-every", TAMIS_OPTION_INT, &args.checkpoint_every_s, "SECONDS", "least time between two checkpoints, 0: after every layer (default: 60)", 0, INT32_MAX },
+        { 0,   "no-checkpoint", TAMIS_OPTION_FLAG, &args.no_checkpoint, NULL, "write no checkpoints", 0, 0 },
         TAMIS_COMMON_OPTIONS(&args.common),
     };
     const tamis_example examples[] = {
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf", "the usual run" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -c 2048 --chunks 100", "longer chunks, the first hundred of them" },
+        { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf --resume", "go on after a kill or Ctrl-C" },
     };
     const tamis_command command = {
         .name = "imatrix",

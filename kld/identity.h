@@ -10,7 +10,7 @@
 
 typedef struct tamis_kld_identity {
     char name[256];         /* file name without folders; printable */
-    char hash[33];          /* XXH3-128 hex, see tamis_kld_identify() */
+    char hash[33];          /* XXH3-128 hex, see model/model_hash.h */
     char arch[64];          /* architecture, "llama" */
     char vocab_hash[33];    /* of the tokenizer; "" when the file has none that can be used */
     uint64_t n_bytes;       /* size of the file, or of all files of a split set */
@@ -18,10 +18,8 @@ typedef struct tamis_kld_identity {
     int64_t n_vocab, n_embd;
 } tamis_kld_identity;
 
-/* Describe `model`. The hash covers every key and value, every tensor's name, type, shape and
- * size, and up to three samples of 4096 bytes of each tensor's data (first, middle, last): enough
- * to tell a model from its fine-tune without reading it whole. tokenizer may be NULL.
- * TAMIS_BAD_INPUT when the file cannot be read. */
+/* Describe `model`; the hash is tamis_model_hash()'s. tokenizer may be NULL. TAMIS_BAD_INPUT when
+ * the file cannot be read. */
 tamis_status tamis_kld_identify(const tamis_model *model, const tamis_tokenizer *tokenizer,
                                 tamis_kld_identity *out, tamis_error *err) TAMIS_MUST_USE;
 

@@ -59,6 +59,10 @@ const char *tamis_gemm_name(const tamis_gemm *gemm) {
     return gemm->engine->name;
 }
 
+const char *tamis_gemm_kernels(const tamis_gemm *gemm) {
+    return gemm->engine->kernels();
+}
+
 const tamis_gemm_engine *tamis_gemm_get_engine(const tamis_gemm *gemm) {
     return gemm->engine;
 }

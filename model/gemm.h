@@ -16,6 +16,9 @@ typedef struct tamis_gemm tamis_gemm;
 tamis_status tamis_gemm_new(const char *engine, tamis_gemm **out, tamis_error *err) TAMIS_MUST_USE;
 void tamis_gemm_free(tamis_gemm *gemm);
 const char *tamis_gemm_name(const tamis_gemm *gemm);
+/* Which of its kernels the engine picked for this CPU ("Haswell"); other ones may round
+ * differently. */
+const char *tamis_gemm_kernels(const tamis_gemm *gemm);
 
 /* y[r][o] = sum_i x[r][i] * w[o][i], for n_rows rows of x (stride x_stride floats), n_out rows of
  * w (stride n_in), y rows at stride y_stride. accumulate: added to what y holds. */

@@ -8,6 +8,7 @@
 typedef struct tamis_gemm_engine {
     const char *name;
     void (*start)(void); /* before the first product; may be called again */
+    const char *(*kernels)(void);
     /* c [m][n] (stride ldc) = alpha * a [m][k] * b [n][k]ᵀ, added to c when accumulate. */
     void (*abt)(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float *c, int64_t ldc, int accumulate);

@@ -9,6 +9,10 @@ static void start(void) {
     openblas_set_num_threads(1);
 }
 
+static const char *kernels(void) {
+    return openblas_get_corename();
+}
+
 static void abt(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float *c, int64_t ldc, int accumulate) {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
@@ -24,6 +28,7 @@ static void ab(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, con
 const tamis_gemm_engine tamis_gemm_openblas = {
     .name = "openblas",
     .start = start,
+    .kernels = kernels,
     .abt = abt,
     .ab = ab,
 };

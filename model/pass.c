@@ -3,11 +3,16 @@
  * budget says no. Bound: compute; with little memory, the disk that holds the scratch file. */
 #include "model/pass.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/parse.h"
+#include "base/version.h"
 #include "model/arch/arch.h"
+#include "model/checkpoint_internal.h"
+#include "model/model_hash.h"
 #include "model/ops/norm.h"
 #include "model/weights.h"
 
@@ -164,15 +169,66 @@ static tamis_status finish(tamis_run *run, tamis_error *err) {
     return st;
 }
 
+/* What decides the result, for the checkpoint. */
+static tamis_status name_run(const tamis_run *run, const int32_t *tokens, tamis_error *err) {
+    tamis_checkpoint *cp = run->options.checkpoint;
+    char model[33], text[TAMIS_HASH_HEX_MAX], n_tokens[32], n_ctx[32], engine[128];
+    for (int i = 0; i < run->n_observers; i++) {
+        const tamis_observer *o = &run->observers[i];
+        if ((o->on_product || o->on_layer) && !(o->save && o->restore))
+            return tamis_fail(err, TAMIS_BAD_USAGE, "observer %d cannot be in a checkpoint", i);
+    }
+    tamis_status st = tamis_model_hash(run->model->gguf, model, err);
+    if (!st)
+        st = tamis_hash_bytes(TAMIS_HASH_XXH3_128, tokens, (size_t)run->n_tokens * sizeof *tokens,
+                              text, err);
+    if (st) return st;
+    snprintf(n_ctx, sizeof n_ctx, "%lld", (long long)run->n_ctx);
+    snprintf(n_tokens, sizeof n_tokens, "%lld", (long long)run->n_tokens);
+    snprintf(engine, sizeof engine, "%s (%.64s)", tamis_gemm_name(run->gemm),
+             tamis_gemm_kernels(run->gemm));
+    const char *const names[][2] = {
+        {"version", tamis_version()},   {"model (hash)", model},         {"--ctx", n_ctx},
+        {"number of tokens", n_tokens}, {"text (hash of tokens)", text}, {"engine", engine},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names && !st; i++)
+        st = tamis_checkpoint_name(cp, names[i][0], names[i][1], err);
+    return st;
+}
+
+static tamis_pass_state state_of(const tamis_run *run) {
+    return (tamis_pass_state){.n_layers = run->model->hp.n_layers,
+                              .n_tokens = run->n_tokens,
+                              .n_embd = run->model->hp.n_embd,
+                              .h = run->h,
+                              .observers = run->observers,
+                              .n_observers = run->n_observers};
+}
+
+/* The state before the first layer to run: the embeddings, or what a checkpoint holds. */
+static tamis_status start(tamis_run *run, const int32_t *tokens, int64_t *first_layer,
+                          tamis_error *err) {
+    tamis_checkpoint *cp = run->options.checkpoint;
+    tamis_pass_state state = state_of(run);
+    tamis_status st = make_rope(run, err);
+    if (!st && cp) st = tamis_checkpoint_restore(cp, &state, err);
+    *first_layer = state.n_done;
+    return st || state.n_done > 0 ? st : embed(run, tokens, err);
+}
+
 static tamis_status run_layers(tamis_run *run, const int32_t *tokens, tamis_error *err) {
     const tamis_model *m = run->model;
-    tamis_status st = make_rope(run, err);
-    if (!st) st = embed(run, tokens, err);
+    tamis_checkpoint *cp = run->options.checkpoint;
+    tamis_pass_state state = state_of(run);
+    int64_t first = 0;
+    tamis_status st = start(run, tokens, &first, err);
     tamis_progress_begin(run->options.progress, "layers",
                          (uint64_t)(run->n_tokens * m->hp.n_layers), "tokens x layers");
-    for (int64_t i = 0; i < m->hp.n_layers && !st; i++) {
+    for (int64_t i = first; i < m->hp.n_layers && !st; i++) {
         st = m->arch->layer(run, i, err);
         if (!st) st = report_layer(run, i, err);
+        state.n_done = i + 1;
+        if (!st && cp) st = tamis_checkpoint_save(cp, &state, err);
     }
     tamis_progress_end(run->options.progress);
     return st ? st : finish(run, err);
@@ -192,8 +248,11 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
     if (options) run.options = *options;
     run.pool = run.options.pool;
     st = tamis_gemm_new(run.options.engine, &run.gemm, err);
+    if (!st && run.options.checkpoint) st = name_run(&run, tokens, err);
+    if (!st && run.options.checkpoint) st = tamis_checkpoint_begin(run.options.checkpoint, err);
     if (!st) st = take_states(&run, &taken, err);
     if (!st) st = run_layers(&run, tokens, err);
+    if (st == TAMIS_INTERRUPTED) st = tamis_checkpoint_interrupted(run.options.checkpoint, err);
     tamis_budget_give(run.options.budget, taken.fixed_bytes + taken.state_bytes);
     tamis_scratch_release(&run.h_memory);
     tamis_scratch_release(&run.sums_memory);

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/threads.h"
+#include "model/checkpoint.h"
 #include "model/model.h"
 
 /* Matrix products that share one input, before they are computed. */
@@ -41,6 +42,10 @@ typedef struct tamis_observer {
     /* The final normed hidden state, as the output head multiplies it; ascending batches. */
     tamis_status (*on_final)(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
                              tamis_error *err);
+    /* Checkpoints, taken between two layers: write what was gathered so far; read it back into an
+     * observer that has gathered nothing. Needed by those that gather during the layers. */
+    tamis_status (*save)(void *ctx, tamis_checkpoint_writer *w, tamis_error *err);
+    tamis_status (*restore)(void *ctx, tamis_checkpoint_reader *r, tamis_error *err);
 } tamis_observer;
 
 typedef struct tamis_pass_options {
@@ -49,11 +54,16 @@ typedef struct tamis_pass_options {
     tamis_budget *budget;     /* NULL: no limit */
     tamis_progress *progress; /* NULL: none; advanced in tokens x layers */
     const tamis_log *log;
+    tamis_checkpoint *checkpoint; /* NULL: none; for one pass only */
 } tamis_pass_options;
 
 /* Run n_tokens = n_sequences * n_ctx tokens (each run of n_ctx is one sequence from position 0)
  * through the model. Token ids out of range are TAMIS_BAD_USAGE. A weight or an activation that is
- * not finite stops the run with TAMIS_BAD_INPUT naming layer and tensor (row). */
+ * not finite stops the run with TAMIS_BAD_INPUT naming layer and tensor (row).
+ * With a checkpoint: written between layers when it is time, gone on from when it is to be resumed
+ * (then observers hear nothing of the layers done before); it names the model, the tokens, n_ctx,
+ * the engine and its kernels itself. An observer that listens to layers and cannot be saved is
+ * TAMIS_BAD_USAGE. */
 tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n_tokens,
                             int64_t n_ctx, const tamis_pass_options *options,
                             const tamis_observer *observers, int n_observers,
