@@ -1,4 +1,5 @@
-/* common.c - what every tool does the same way: --help, --version, --man, error lines. */
+/* common.c - what every tool does the same way: --help, --version, --man, --completion,
+ * error lines. */
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -10,6 +11,8 @@ bool tamis_common_handled(const tamis_common *common, const tamis_command *comma
         tamis_options_help(command, stdout);
     else if (common->man)
         tamis_options_man(command, stdout);
+    else if (common->completion)
+        tamis_options_completion(command, common->completion, stdout);
     else if (common->version)
         printf("%s (Tamis) %s\n", command->name, tamis_version());
     else

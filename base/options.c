@@ -104,6 +104,25 @@ static tamis_status fail_unknown(const tamis_command *command, const char *shown
     return tamis_fail(err, TAMIS_BAD_USAGE, "unknown option '%s'", shown);
 }
 
+/* "a|b|c" in a row: value must be one of the words. */
+static tamis_status check_choice(const tamis_option *row, const char *value, const char *name,
+                                 tamis_error *err) {
+    char words[NAME_MAX_BYTES * 2];
+    size_t n_value = strlen(value), n_words = 0;
+    for (const char *s = row->arg_name; *s; s += *s == '|') {
+        size_t n = strcspn(s, "|");
+        if (n == n_value && memcmp(s, value, n) == 0) return TAMIS_OK;
+        for (size_t i = 0; i < n && n_words + 3 < sizeof words; i++)
+            words[n_words++] = s[i];
+        s += n;
+        if (*s && n_words + 3 < sizeof words) words[n_words++] = ',', words[n_words++] = ' ';
+    }
+    words[n_words] = 0;
+    char shown[NAME_MAX_BYTES];
+    tamis_escape(value, n_value, shown, sizeof shown);
+    return tamis_fail(err, TAMIS_BAD_USAGE, "%s: '%s' is not one of: %s", name, shown, words);
+}
+
 /* Put `value` (NULL for a flag) where the row says. `name` is how the user wrote the option. */
 static tamis_status store(const tamis_option *row, const char *value, const char *name,
                           tamis_error *err) {
@@ -120,6 +139,10 @@ static tamis_status store(const tamis_option *row, const char *value, const char
     case TAMIS_OPTION_DOUBLE:
         return tamis_parse_double(value, -DBL_MAX, DBL_MAX, name, row->target, err);
     case TAMIS_OPTION_TEXT:
+        if (row->arg_name && strchr(row->arg_name, '|')) {
+            tamis_status st = check_choice(row, value, name, err);
+            if (st) return st;
+        }
         *(const char **)row->target = value;
         return TAMIS_OK;
     case TAMIS_OPTION_TEXTS:

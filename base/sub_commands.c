@@ -54,7 +54,7 @@ static tamis_status unknown_name(const tamis_tool *tool, const char *name, tamis
 /* No sub-command was named. */
 static int run_bare(const tamis_tool *tool, int argc, char **argv) {
     tamis_common common = {0};
-    const tamis_option options[] = {TAMIS_COMMON_OPTIONS(&common)};
+    const tamis_option options[] = {TAMIS_COMMON_OPTIONS_LIGHT(&common)};
     tamis_texts words = {0};
     tamis_error err = {0};
     char *usage = make_usage(tool), *description = make_description(tool);
@@ -74,6 +74,7 @@ static int run_bare(const tamis_tool *tool, int argc, char **argv) {
         .examples = tool->examples,
         .n_examples = tool->n_examples,
         .options_first = true,
+        .tool = tool,
     };
     tamis_status st = tamis_options_parse(&command, argc, argv, &words, &err);
     if (tamis_common_handled(&common, &command)) goto out;

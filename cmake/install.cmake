@@ -1,9 +1,19 @@
-# install: the tools with the man pages that they print themselves, the library, the headers that
-# its users need, and a pkg-config file that works wherever the tree is moved.
+# install: the tools with the man pages and shell completions that they print themselves, the
+# library, the headers that its users need, and a pkg-config file that works wherever the tree is
+# moved.
 get_property(tools GLOBAL PROPERTY TAMIS_TOOLS)
 get_property(man_pages GLOBAL PROPERTY TAMIS_MAN_PAGES)
 install(TARGETS ${tools} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+get_property(names GLOBAL PROPERTY TAMIS_TOOL_NAMES)
+foreach(name IN LISTS names)
+  install(FILES "${CMAKE_BINARY_DIR}/completions/bash/${name}"
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES "${CMAKE_BINARY_DIR}/completions/zsh/${name}"
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _${name})
+  install(FILES "${CMAKE_BINARY_DIR}/completions/fish/${name}"
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME ${name}.fish)
+endforeach()
 install(TARGETS tamis ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
 # What a program is meant to include, and what these include themselves; tests/e2e/install.sh

@@ -36,9 +36,9 @@ function(tamis_library)
   target_link_libraries(tamis PUBLIC $<BUILD_INTERFACE:tamis_options>)
 endfunction()
 
-# tamis_tool(NAME): the tool whose main.c lies in the room of that name, and its man pages: NAME.1
-# and, for each file of its commands/ that is not shared by them (commands.c), one
-# NAME-SUB_COMMAND.1.
+# tamis_tool(NAME): the tool whose main.c lies in the room of that name, and what it prints about
+# itself: its man pages, NAME.1 and, for each file of its commands/ that is not shared by them
+# (commands.c), one NAME-SUB_COMMAND.1; and its completion for three shells.
 function(tamis_tool name)
   file(GLOB commands CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/commands/*.c")
   add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c" ${commands})
@@ -63,4 +63,17 @@ function(tamis_tool name)
     COMMENT "Printing the man pages of ${name}")
   add_custom_target(man_${name} ALL DEPENDS ${pages})
   set_property(GLOBAL APPEND PROPERTY TAMIS_MAN_PAGES ${pages})
+
+  set(scripts)
+  set(prints)
+  foreach(shell bash zsh fish)
+    file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/completions/${shell}")
+    list(APPEND scripts "${CMAKE_BINARY_DIR}/completions/${shell}/${name}")
+    list(APPEND prints COMMAND tool_${name} --completion ${shell}
+      > "${CMAKE_BINARY_DIR}/completions/${shell}/${name}")
+  endforeach()
+  add_custom_command(OUTPUT ${scripts} ${prints} DEPENDS tool_${name} VERBATIM
+    COMMENT "Printing the shell completion of ${name}")
+  add_custom_target(completion_${name} ALL DEPENDS ${scripts})
+  set_property(GLOBAL APPEND PROPERTY TAMIS_TOOL_NAMES ${name})
 endfunction()

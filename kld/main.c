@@ -44,7 +44,6 @@ static const tamis_example EXAMPLES[] = {
 static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, tamis_error *err) {
     tamis_kld_options *o = &a->options;
     tamis_common *c = &a->common;
-    /* The rows every tool has are repeated here because -q means a model, not quiet. */
     /* clang-format off */
     const tamis_option options[] = {
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "What to compare", 0, 0 },
@@ -60,14 +59,8 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
         { 0,   "summary",        TAMIS_OPTION_FLAG,  &a->summary, NULL, "print only the table, one line per model", 0, 0 },
         { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
-        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Every tool", 0, 0 },
-        { 't', "threads",        TAMIS_OPTION_INT,   &c->n_threads, "N", "threads to use (default: all cores)", 0, 1024 },
-        { 0,   "mem",            TAMIS_OPTION_SIZE,  &c->mem_bytes, "SIZE", "memory to stay within, e.g. 12G (default: no limit)", 0, 0 },
-        { 0,   "json",           TAMIS_OPTION_TEXT,  &c->json_path, "FILE", "write the results as JSON (- for standard output)", 0, 0 },
-        { 0,   "quiet",          TAMIS_OPTION_FLAG,  &c->quiet, NULL, "no messages but warnings and errors", 0, 0 },
-        { 'h', "help",           TAMIS_OPTION_FLAG,  &c->help, NULL, "print this help", 0, 0 },
-        { 0,   "version",        TAMIS_OPTION_FLAG,  &c->version, NULL, "print the version", 0, 0 },
-        { 0,   "man",            TAMIS_OPTION_FLAG,  &c->man, NULL, "print the man page (roff)", 0, 0 },
+        /* -q means a model here, not quiet. */
+        TAMIS_COMMON_ROWS(c, 0, TAMIS_THREADS_HELP, TAMIS_MEM_HELP),
     };
     /* clang-format on */
     const tamis_command command = {

@@ -304,6 +304,24 @@ static char *describe_types(void) {
     return NULL;
 }
 
+/* What shells offer for TYPE (the file types with a remark) and for T (what can be encoded). */
+static size_t list_file_types(const char *names[64]) {
+    const tamis_file_type *rows[64];
+    int n = sort_offered(rows);
+    for (int i = 0; i < n; i++)
+        names[i] = rows[i]->name;
+    return (size_t)n;
+}
+
+static size_t list_types(const char *names[64]) {
+    int n_types;
+    const tamis_type *types = tamis_type_table(&n_types);
+    size_t n = 0;
+    for (int i = 0; i < n_types && n < 64; i++)
+        if (types[i].encode) names[n++] = types[i].name;
+    return n;
+}
+
 int main(int argc, char **argv) {
     arguments a = {0};
     /* clang-format off */
@@ -329,7 +347,13 @@ int main(int argc, char **argv) {
          "another type for some tensors"},
         {"quantize --dry-run parent.gguf Q5_K_M", "sizes only"},
     };
+    tamis_formats_init();
     char *types = describe_types();
+    const char *file_type_names[64], *type_names[64];
+    const tamis_words words[] = {
+        {"TYPE", file_type_names, list_file_types(file_type_names)},
+        {"T", type_names, list_types(type_names)},
+    };
     const tamis_command command = {
         .name = "quantize",
         .summary = "turn full-precision weights into a smaller model file",
@@ -339,9 +363,10 @@ int main(int argc, char **argv) {
         .n_options = sizeof options / sizeof *options,
         .examples = examples,
         .n_examples = sizeof examples / sizeof *examples,
+        .words = words,
+        .n_words = sizeof words / sizeof *words,
     };
     tamis_error err = {0};
-    tamis_formats_init();
     tamis_status st = tamis_options_parse(&command, argc, argv, &a.positional, &err);
     int code;
     if (tamis_common_handled(&a.common, &command)) {

@@ -11,8 +11,8 @@ static struct values {
     int64_t n, layer;
     uint64_t size;
     double share;
-    const char *output;
-    tamis_texts inputs;
+    const char *output, *how, *folder;
+    tamis_texts inputs, rules;
     tamis_common common;
 } v;
 
@@ -27,12 +27,19 @@ static const tamis_option options[] = {
     {0, "share", TAMIS_OPTION_DOUBLE, &v.share, "X", "a share", 0, 0},
     {'f', "flag", TAMIS_OPTION_FLAG, &v.flag, NULL, "a flag", 0, 0},
     {'g', "other-flag", TAMIS_OPTION_FLAG, &v.other, NULL, "another flag", 0, 0},
+    {0, "how", TAMIS_OPTION_TEXT, &v.how, "fast|well", "it's [one] of: two", 0, 0},
+    {0, "into", TAMIS_OPTION_TEXT, &v.folder, "DIR", "a folder", 0, 0},
+    {0, "rule", TAMIS_OPTION_TEXTS, &v.rules, "NAME=T", "a type for a name", 0, 0},
     TAMIS_COMMON_OPTIONS(&v.common),
 };
 
 static const tamis_example examples[] = {
     {"tool -m a.gguf -o b.gguf", "the simplest use"},
 };
+
+static const char *const type_names[] = {"q1", "q2"};
+static const char *const out_names[] = {"left", "right"};
+static const tamis_words words[] = {{"T", type_names, 2}, {"OUT", out_names, 2}};
 
 static const tamis_command command = {
     .name = "tool part",
@@ -45,6 +52,8 @@ static const tamis_command command = {
     .n_options = sizeof options / sizeof options[0],
     .examples = examples,
     .n_examples = 1,
+    .words = words,
+    .n_words = 2,
 };
 
 static tamis_texts rest;
@@ -53,6 +62,7 @@ static tamis_error err;
 static int reset(void **state) {
     (void)state;
     tamis_texts_release(&v.inputs);
+    tamis_texts_release(&v.rules);
     tamis_texts_release(&rest);
     memset(&v, 0, sizeof v);
     memset(&err, 0, sizeof err);
@@ -134,6 +144,9 @@ static void mistakes_name_the_option(void **state) {
         {{"--context", "abc"}, "--context: 'abc' is not a whole number"},
         {{"-c", "1"}, "-c: 1 is out of range; 2 to 1000 are allowed"},
         {{"--mem", "12Q"}, "--mem: '12Q' is not a size such as 500M, 12G or 1.5GiB"},
+        {{"--how", "bad"}, "--how: 'bad' is not one of: fast, well"},
+        {{"--how=fas"}, "--how: 'fas' is not one of: fast, well"},
+        {{"--completion", "csh"}, "--completion: 'csh' is not one of: bash, zsh, fish"},
         {{"--share=0x1p3"}, "--share: '0x1p3' is not a number"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -160,8 +173,8 @@ static void help_fits_and_is_complete(void **state) {
     static const char *const wanted[] = {
         "tool part - shows that it works\n",
         "usage: tool part [options] IN OUT\n       tool part --list\n",
-        "\nMain:\n  -o, --output FILE        where the result goes\n",
-        "      --layer N            any layer\n",
+        "\nMain:\n  -o, --output FILE               where the result goes\n",
+        "      --layer N                   any layer\n",
         "First paragraph with a word. Still the first.\n\n  a table    1\n  .b table   2\n",
         "\nExamples:\n  # the simplest use\n  tool -m a.gguf -o b.gguf\n",
         "\n  130  interrupted\n",
@@ -189,6 +202,46 @@ static void man_page_escapes_what_roff_would_read(void **state) {
     free(text);
 }
 
+static const char *completion_shell;
+static void print_completion(const tamis_command *c, FILE *stream) {
+    tamis_options_completion(c, completion_shell, stream);
+}
+
+static void completion_knows_every_argument(void **state) {
+    (void)state;
+    static const struct {
+        const char *shell, *wanted[8];
+    } cases[] = {
+        {"bash",
+         {"__tool_part() {\n", "    -o|--output|--output-file) return ;;\n",
+          "    -c|--context) compopt +o default 2>/dev/null; return ;;\n",
+          "    --how) compopt +o default 2>/dev/null; COMPREPLY=($(compgen -W 'fast well' ",
+          "    --into) compopt -o dirnames +o default 2>/dev/null; return ;;\n",
+          "[[ $assign ]] && COMPREPLY=($(compgen -P \"$lead\" -W 'q1 q2' ",
+          "COMPREPLY+=($(compgen -W 'left right' "}},
+        {"zsh",
+         {"__tool_part() {\n",
+          "'(-o --output --output-file)--output-file=[where the result goes]:FILE:_files' ",
+          "'*-m+[a model; may be given again]:FILE:_files' ",
+          "'(--how)--how=[it'\\''s \\[one\\] of\\: two]:value:(fast well)' ",
+          "'(--into)--into=[a folder]:DIR:_files -/' ", "compadd -- q1 q2 }' ",
+          "\"words:OUT:(left right)\""}},
+        {"fish",
+         {"complete -c tool -n '__tool_is part' -s o -l output -l output-file -r -F -d ",
+          " -s c -l context -x -d 'tokens per chunk'\n", " -s f -l flag -d 'a flag'\n",
+          " -l how -x -a 'fast well' -d 'it\\'s [one] of: two'\n", "(commandline -ct)){q1,q2}'",
+          " -l into -x -a '(__fish_complete_directories)' ", " -a 'left right' -d OUT\n"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        completion_shell = cases[i].shell;
+        char *text = page(print_completion);
+        for (const char *const *wanted = cases[i].wanted; *wanted; wanted++)
+            if (!strstr(text, *wanted))
+                fail_msg("not in the %s script: %s\n%s", completion_shell, *wanted, text);
+        free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_form_is_read, reset, reset),
@@ -197,6 +250,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(mistakes_name_the_option, reset, reset),
         cmocka_unit_test(help_fits_and_is_complete),
         cmocka_unit_test(man_page_escapes_what_roff_would_read),
+        cmocka_unit_test(completion_knows_every_argument),
     };
     return cmocka_run_group_tests_name("base/options", tests, NULL, NULL);
 }

@@ -127,7 +127,7 @@ static int check_main(int argc, char **argv) {
         { 0, "deep",  TAMIS_OPTION_FLAG, &args.deep,  NULL, "read every value (default)", 0, 0 },
         { 0, "quick", TAMIS_OPTION_FLAG, &args.quick, NULL, "headers only, no tensor data", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
-        TAMIS_COMMON_OPTIONS(&args.common),
+        TAMIS_COMMON_OPTIONS_LIGHT(&args.common),
     };
     /* clang-format on */
     static const tamis_example examples[] = {

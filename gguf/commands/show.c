@@ -55,7 +55,7 @@ static int show_main(int argc, char **argv) {
         { 0, "tensors",    TAMIS_OPTION_FLAG, &args.tensors,    NULL, "print the tensor table (default)", 0, 0 },
         { 0, "no-tensors", TAMIS_OPTION_FLAG, &args.no_tensors, NULL, "leave the tensor table out", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
-        TAMIS_COMMON_OPTIONS(&args.common),
+        TAMIS_COMMON_OPTIONS_LIGHT(&args.common),
     };
     /* clang-format on */
     static const tamis_example examples[] = {

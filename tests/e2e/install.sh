@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # cmake --install into a folder of its own: every installed header compiles alone, nothing internal
-# is among them, a program builds against the library by pkg-config, man pages are in place.
+# is among them, a program builds against the library by pkg-config, man pages and
+# shell completions are in place.
 . "$TAMIS_SOURCE/tests/e2e/lib.sh"
 
 command -v pkg-config >/dev/null || skip "no pkg-config"
@@ -57,4 +58,10 @@ for page in gguf gguf-show gguf-check imatrix quantize kld; do
 done
 for tool in gguf imatrix quantize kld; do
     "$root/bin/$tool" --version >"$work/version" || fail "$tool --version"
+    [ "$("$root/bin/$tool" --completion bash)" = \
+        "$(cat "$root/share/bash-completion/completions/$tool")" ] || fail "$tool: bash completion"
+    head -1 "$root/share/zsh/site-functions/_$tool" | grep -qx "#compdef $tool" ||
+        fail "$tool: zsh completion"
+    grep -q "^complete -c $tool " "$root/share/fish/vendor_completions.d/$tool.fish" ||
+        fail "$tool: fish completion"
 done

@@ -8,7 +8,7 @@ expect 2 "no parent" k -f "$evaluation"
 expect 2 "no text" k -m "$model"
 expect 2 "did you mean '--chunks'" k -m "$model" -f "$evaluation" --chunsk 3
 expect 2 "belongs to no option" k -m "$model" -f "$evaluation" more.gguf
-expect 2 "llama or all" k -m "$model" -f "$evaluation" --score some
+expect 2 "is not one of: llama, all" k -m "$model" -f "$evaluation" --score some
 expect 2 "no position to score" k -m "$model" -f "$evaluation" -c 2
 expect 2 "both name the text" k -m "$model" -f "$evaluation" --tokens "$evaluation"
 expect 2 "run of its own" k -m "$model" -f "$evaluation" -q "$model" --dump-logits "$work/x"
