@@ -8,6 +8,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "model/unicode.h"
+
 /* Memory that matching may take before it gives up: repetitions that cannot be cut short want some
  * bytes per character. */
 #define JIT_STACK_MAX_BYTES ((size_t)1 << 26)
@@ -148,21 +150,16 @@ static tamis_status find(const splitter *sp, const stage *st, const uint8_t *fra
     return TAMIS_OK;
 }
 
-/* Bytes of the UTF-8 character at text. */
-static size_t char_bytes(const uint8_t *text) {
-    return *text < 0x80 ? 1 : *text < 0xE0 ? 2 : *text < 0xF0 ? 3 : 4;
-}
-
 /* A run of numbers is cut behind every group of three, counted from its end; what stands before
  * the run stays with its first group. */
 static tamis_status split_groups(const splitter *sp, int i_next, size_t start, size_t begin,
                                  size_t end) {
     size_t n_chars = 0, piece = 0;
-    for (size_t i = begin; i < end; i += char_bytes(sp->text + start + i))
+    for (size_t i = begin; i < end; i += tamis_utf8_char_bytes(sp->text[start + i], end - i))
         n_chars++;
     tamis_status st = TAMIS_OK;
     for (size_t i = begin; !st && i < end;) {
-        i += char_bytes(sp->text + start + i);
+        i += tamis_utf8_char_bytes(sp->text[start + i], end - i);
         if (--n_chars % 3 != 0) continue;
         st = split_from(sp, i_next, start + piece, i - piece);
         piece = i;

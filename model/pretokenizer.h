@@ -23,16 +23,28 @@ typedef struct tamis_pre_set {
     const char *stages[TAMIS_PRE_MAX_STAGES + 1]; /* NULL after the last */
 } tamis_pre_set;
 
+/* Which words are emitted whole, without merging, when they are tokens. The numbers are part of a
+ * tokenizer's hash. */
+typedef enum tamis_pre_whole {
+    TAMIS_PRE_WHOLE_NEVER = 0,
+    TAMIS_PRE_WHOLE_ALWAYS = 1,
+    TAMIS_PRE_WHOLE_NEWLINES = 2 /* words of newlines only */
+} tamis_pre_whole;
+
 /* A value of tokenizer.ggml.pre. */
 typedef struct tamis_pre_name {
     const char *name;
     const char *set;
-    bool ignores_merges; /* a word that is a token is emitted whole */
-    bool adds_bos;       /* default; the key in the file wins */
+    bool
+        is_plain; /* tokens are plain UTF-8 with spaces as U+2581, not bytes through the byte map */
+    tamis_pre_whole whole;
+    bool adds_bos;        /* default; the key in the file wins */
+    bool always_adds_bos; /* whatever the file says */
     bool has_no_default_bos;
+    bool keeps_spaces; /* a text put together again is not cleaned of spaces */
 } tamis_pre_name;
 
-/* Row of a name, or NULL with err: unknown (nearest named) or known but not supported. */
+/* Row of a name, or NULL with err: unknown (nearest named). */
 const tamis_pre_name *tamis_pre_find(const char *name, size_t n_bytes, tamis_error *err);
 
 /* The set of that name (one of the table); never NULL for the set of a row. */

@@ -1,6 +1,6 @@
 /* tokenizer.c - building a tokenizer from the tokenizer.* keys of a file, and what it
  * says of itself. Keys and defaults: reference/tokenizers.md sections 1 to 3.
- * Loading costs one hash insertion per token and three per merge. */
+ * What only one kind reads: tokenizer_kinds.c. */
 #include "model/tokenizer_internal.h"
 
 #include <stdio.h>
@@ -11,53 +11,18 @@
 #include "base/hash.h"
 
 #define KEY(name) "tokenizer.ggml." name
-#define DEFAULT_BOS_EOS 11 /* of the gpt2 kind */
-
-static tamis_status check_kind(const tamis_gguf *g, tamis_error *err) {
-    static const struct {
-        const char *name, *algorithm;
-    } others[] = {{"llama", "SentencePiece"},
-                  {"gemma4", "BPE on characters"},
-                  {"bert", "WordPiece"},
-                  {"t5", "Unigram"}};
-    tamis_bytes kind;
-    tamis_status st = tamis_gguf_get_string(g, KEY("model"), &kind, err);
-    if (st) return st;
-    if (!kind.data)
-        return tamis_fail(err, TAMIS_BAD_INPUT, "no tokenizer: key '" KEY("model") "' is missing");
-    if (kind.n_bytes == 4 && memcmp(kind.data, "gpt2", 4) == 0) return TAMIS_OK;
-    char shown[64];
-    tamis_escape(kind.data, kind.n_bytes, shown, sizeof shown);
-    if (strcmp(shown, "none") == 0 || strcmp(shown, "no_vocab") == 0)
-        return tamis_fail(err, TAMIS_BAD_INPUT, "no tokenizer: key '" KEY("model") "' is '%s'",
-                          shown);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (strcmp(shown, others[i].name) == 0)
-            return tamis_fail(err, TAMIS_BAD_INPUT, "tokenizer kind '%s' (%s) is not supported yet",
-                              shown, others[i].algorithm);
-    return tamis_fail(err, TAMIS_BAD_INPUT,
-                      "key '" KEY("model") "': unknown tokenizer kind '%s' (supported: gpt2)",
-                      shown);
-}
-
-/* Find an array of strings; absent: false. */
-static tamis_status find_strings(const tamis_gguf *g, const char *key, tamis_gguf_kv *kv,
-                                 bool *is_there, tamis_error *err) {
-    *is_there = tamis_gguf_find(g, key, kv);
-    if (!*is_there) return TAMIS_OK;
-    if (kv->kind == TAMIS_GGUF_ARRAY && kv->elem_kind == TAMIS_GGUF_STRING) return TAMIS_OK;
-    return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s': %s, not an array of strings", key,
-                      tamis_gguf_kind_name(kv->kind));
-}
 
 static tamis_status load_tokens(tamis_tokenizer *t, const tamis_gguf *g, tamis_error *err) {
     tamis_gguf_kv kv;
-    bool is_there;
-    tamis_status st = find_strings(g, KEY("tokens"), &kv, &is_there, err);
-    if (st) return st;
+    bool is_there = tamis_gguf_find(g, KEY("tokens"), &kv);
+    if (is_there && (kv.kind != TAMIS_GGUF_ARRAY || kv.elem_kind != TAMIS_GGUF_STRING))
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key '" KEY("tokens") "': %s, not an array of strings",
+                          tamis_gguf_kind_name(kv.kind));
     if (!is_there || kv.n_elems == 0)
         return tamis_fail(err, TAMIS_BAD_INPUT, "no tokenizer: key '" KEY("tokens") "' is %s",
                           is_there ? "empty" : "missing");
+    tamis_status st = TAMIS_OK;
     uint64_t cursor = 0;
     tamis_bytes text;
     for (uint64_t id = 0; !st && tamis_gguf_kv_next_string(g, &kv, &cursor, &text); id++) {
@@ -67,30 +32,9 @@ static tamis_status load_tokens(tamis_tokenizer *t, const tamis_gguf *g, tamis_e
             text.n_bytes =
                 (size_t)snprintf(name, sizeof name, "[EMPTY_%llu]", (unsigned long long)id);
         }
-        st = tamis_bpe_add_token(t->bpe, text.data, text.n_bytes, err);
+        st = tamis_symbols_add_token(t->symbols, text.data, text.n_bytes, err);
     }
-    t->n_vocab = (int32_t)tamis_bpe_n_tokens(t->bpe);
-    return st;
-}
-
-static tamis_status load_merges(tamis_tokenizer *t, const tamis_gguf *g, tamis_hash *hash,
-                                tamis_error *err) {
-    tamis_gguf_kv kv;
-    bool is_there;
-    tamis_status st = find_strings(g, KEY("merges"), &kv, &is_there, err);
-    if (st) return st;
-    if (!is_there && strcmp(t->pre_name->set, "kimi_k2") != 0)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "key '" KEY("merges") "' is missing (byte-level BPE needs its merges)");
-    st = tamis_bpe_end_tokens(t->bpe, is_there ? kv.n_elems : 0, err);
-    uint64_t cursor = 0;
-    tamis_bytes line;
-    for (uint32_t rank = 0; !st && is_there && tamis_gguf_kv_next_string(g, &kv, &cursor, &line);
-         rank++) {
-        tamis_hash_update(hash, line.data, line.n_bytes);
-        tamis_hash_update(hash, "\n", 1);
-        st = tamis_bpe_add_merge(t->bpe, rank, line.data, line.n_bytes, err);
-    }
+    t->n_vocab = (int32_t)tamis_symbols_n_tokens(t->symbols);
     return st;
 }
 
@@ -126,16 +70,6 @@ static tamis_status load_types(tamis_tokenizer *t, const tamis_gguf *g, tamis_er
     return TAMIS_OK;
 }
 
-static tamis_status load_pre(tamis_tokenizer *t, const tamis_gguf *g, tamis_error *err) {
-    tamis_bytes name;
-    tamis_status st = tamis_gguf_get_string(g, KEY("pre"), &name, err);
-    if (st) return st;
-    t->pre_name = name.data ? tamis_pre_find(name.data, name.n_bytes, err)
-                            : tamis_pre_find("default", strlen("default"), err);
-    if (!t->pre_name) return TAMIS_BAD_INPUT;
-    return tamis_pretokenizer_new(tamis_pre_set_find(t->pre_name->set), &t->pre, err);
-}
-
 /* A special id; one that is out of range counts as absent. */
 static tamis_status load_id(const tamis_tokenizer *t, const tamis_gguf *g, const char *key,
                             int32_t fallback, int32_t *out, tamis_error *err) {
@@ -146,49 +80,63 @@ static tamis_status load_id(const tamis_tokenizer *t, const tamis_gguf *g, const
     return TAMIS_OK;
 }
 
+/* Special ids but BOS, and what is added. */
 static tamis_status load_special_ids(tamis_tokenizer *t, const tamis_gguf *g, tamis_error *err) {
-    int32_t default_bos = t->pre_name->has_no_default_bos ? -1 : DEFAULT_BOS_EOS;
-    tamis_status st = load_id(t, g, KEY("bos_token_id"), default_bos, &t->bos, err);
-    if (!st) st = load_id(t, g, KEY("eos_token_id"), DEFAULT_BOS_EOS, &t->eos, err);
-    if (!st)
-        st = tamis_gguf_get_bool(g, KEY("add_bos_token"), t->pre_name->adds_bos, &t->adds_bos, err);
+    const tamis_tokenizer_kind *kind = t->kind;
+    tamis_status st = load_id(t, g, KEY("eos_token_id"), kind->eos, &t->eos, err);
+    if (!st) st = load_id(t, g, KEY("unknown_token_id"), kind->unk, &t->unk, err);
     if (!st) st = tamis_gguf_get_bool(g, KEY("add_eos_token"), false, &t->adds_eos, err);
+    if (!st)
+        st = tamis_gguf_get_bool(g, KEY("add_space_prefix"), kind->adds_space, &t->adds_space, err);
     return st;
 }
 
-static void hash_number(tamis_hash *hash, int64_t value) {
+/* BOS and whether it is added: the pre-tokenizer has its say. */
+static tamis_status load_bos(tamis_tokenizer *t, const tamis_gguf *g, tamis_error *err) {
+    static const tamis_pre_name none = {0};
+    const tamis_pre_name *pre = t->pre_name ? t->pre_name : &none;
+    int32_t default_bos = pre->has_no_default_bos ? -1 : t->kind->bos;
+    bool adds_bos = t->kind->adds_bos || pre->adds_bos;
+    tamis_status st = load_id(t, g, KEY("bos_token_id"), default_bos, &t->bos, err);
+    if (!st) st = tamis_gguf_get_bool(g, KEY("add_bos_token"), adds_bos, &t->adds_bos, err);
+    t->adds_bos |= pre->always_adds_bos;
+    return st;
+}
+
+void tamis_hash_number(tamis_hash *hash, int64_t value) {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
     tamis_hash_update(hash, bytes, sizeof bytes);
 }
 
-/* Everything that decides ids, in effect rather than in name: aliases of one set are alike. The
- * merges went in before. */
+/* Everything that decides ids, in effect rather than in name: aliases of one set are alike. What
+ * the kind alone knows went in before. */
 static void hash_rules(const tamis_tokenizer *t, tamis_hash *hash) {
     for (int32_t id = 0; id < t->n_vocab; id++) {
         size_t n;
-        const char *text = tamis_bpe_text(t->bpe, (uint32_t)id, &n);
-        hash_number(hash, (int64_t)n);
+        const char *text = tamis_symbols_text(t->symbols, (uint32_t)id, &n);
+        tamis_hash_number(hash, (int64_t)n);
         tamis_hash_update(hash, text, n);
     }
     tamis_hash_update(hash, t->attrs, (size_t)t->n_vocab);
-    tamis_hash_update(hash, t->pre_name->set, strlen(t->pre_name->set) + 1);
-    int64_t numbers[] = {t->n_vocab, t->pre_name->ignores_merges, t->bos, t->eos, t->adds_bos,
-                         t->adds_eos};
+    const char *rules = t->pre_name ? t->pre_name->set : t->kind->name;
+    tamis_hash_update(hash, rules, strlen(rules) + 1);
+    int64_t numbers[] = {
+        t->n_vocab, t->pre_name ? t->pre_name->whole : 0, t->bos, t->eos, t->adds_bos, t->adds_eos};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        hash_number(hash, numbers[i]);
+        tamis_hash_number(hash, numbers[i]);
 }
 
 static tamis_status load(tamis_tokenizer *t, const tamis_gguf *g, tamis_hash *hash,
                          tamis_error *err) {
-    tamis_status st = check_kind(g, err);
-    if (!st) st = load_pre(t, g, err);
-    if (!st) st = tamis_bpe_new(&t->bpe, err);
+    tamis_status st = tamis_tokenizer_find_kind(g, &t->kind, err);
+    if (!st) st = tamis_symbols_new(&t->symbols, err);
     if (!st) st = load_tokens(t, g, err);
-    if (!st) st = load_merges(t, g, hash, err);
     if (!st) st = load_types(t, g, err);
     if (!st) st = load_special_ids(t, g, err);
+    if (!st) st = t->kind->load(t, g, hash, err);
+    if (!st) st = load_bos(t, g, err);
     if (st) return st;
     tamis_tokenizer_fix_attrs(t, g);
     for (int i = 0; !st && i < 2; i++)
@@ -219,8 +167,10 @@ out:
 
 void tamis_tokenizer_free(tamis_tokenizer *t) {
     if (!t) return;
+    tamis_spm_free(t->spm);
     tamis_bpe_free(t->bpe);
     tamis_pretokenizer_free(t->pre);
+    tamis_symbols_free(t->symbols);
     for (int i = 0; i < 2; i++)
         tamis_specials_release(&t->specials[i]);
     free(t->attrs);

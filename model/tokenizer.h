@@ -1,6 +1,6 @@
 /* tokenizer.h - text to token ids and back, exactly as llama.cpp does it.
- * Byte-level BPE ("gpt2" kind); one row per pre-tokenizer in model/pretokenizer.c.
- * Other kinds are refused by name. Facts: reference/tokenizers.md. */
+ * Kinds: byte-level BPE ("gpt2", with its pre-tokenizers), SentencePiece ("llama") and BPE on
+ * characters ("gemma4"); others are refused by name. Facts: reference/tokenizers.md. */
 #ifndef TAMIS_MODEL_TOKENIZER_H
 #define TAMIS_MODEL_TOKENIZER_H
 
@@ -34,19 +34,29 @@ void tamis_tokens_release(tamis_tokens *tokens);
 
 /* Append the ids of `text` to *out. add_special: BOS/EOS as the vocabulary wants;
  * parse_special: text of CONTROL and UNKNOWN tokens is recognised (USER_DEFINED always is).
- * Any bytes are accepted: invalid UTF-8 counts as U+FFFD, byte by byte. */
+ * Any bytes are accepted: invalid UTF-8 counts as U+FFFD, byte by byte, or, in the llama kind, is
+ * kept as bytes. */
 tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n_bytes,
                             bool add_special, bool parse_special, tamis_tokens *out,
                             tamis_error *err) TAMIS_MUST_USE;
 
-/* Text of ids, special tokens rendered or left out; nothing else is cleaned up. *out_text is
- * NUL-terminated (it may also hold NULs), free() it. Ids out of range: TAMIS_BAD_INPUT. */
+/* The pieces of ids side by side, special tokens rendered or left out, nothing cleaned up.
+ * *out_text is NUL-terminated (it may also hold NULs), free() it. Ids out of range:
+ * TAMIS_BAD_INPUT. */
 tamis_status tamis_detokenize(const tamis_tokenizer *t, const int32_t *ids, uint64_t n_ids,
                               bool render_special, char **out_text, size_t *out_n_bytes,
                               tamis_error *err) TAMIS_MUST_USE;
 
+/* The same for the ids of a whole text: without the space that the vocabulary puts before a text,
+ * and with spaces before punctuation cleaned up where llama.cpp does so ("gpt2" by pre-tokenizer,
+ * "gemma4"). BOS and EOS are the caller's to leave out. */
+tamis_status tamis_detokenize_text(const tamis_tokenizer *t, const int32_t *ids, uint64_t n_ids,
+                                   bool render_special, char **out_text, size_t *out_n_bytes,
+                                   tamis_error *err) TAMIS_MUST_USE;
+
 /* Identity of the vocabulary and its rules: XXH3-128 hex (33 bytes with NUL) over tokens, types,
- * merges, pre and special ids. Two files that tokenize alike have the same one. */
+ * merges or the order of scores, pre and special ids. Two files that tokenize alike have the same
+ * one. */
 void tamis_tokenizer_hash(const tamis_tokenizer *t, char hex[33]);
 
 #endif

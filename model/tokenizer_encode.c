@@ -1,7 +1,7 @@
-/* tokenizer_encode.c - text to ids: special tokens are cut out, the rest is made valid
- * UTF-8, split into words, and each word merged (reference/tokenizers.md sections 4, 5).
- * Words repeat, so the ids of recent ones are remembered for the length of a call.
- * Bound by the pre-tokenizer's pattern matching. */
+/* tokenizer_encode.c - text to ids: special tokens are cut out, the rest is prepared and cut
+ * into words, and each word merged (reference/tokenizers.md sections 4, 5, 7, 8). Words
+ * repeat, so the ids of recent ones are remembered for the length of a call.
+ * Bound by finding the words: pattern matching, or a look at every character. */
 #include "model/tokenizer_internal.h"
 
 #include <stdlib.h>
@@ -11,7 +11,6 @@
 #include <xxhash.h>
 
 #include "base/checked.h"
-#include "base/utf8.h"
 #include "model/unicode.h"
 
 #define CACHE_MIN_SLOTS 64u
@@ -25,19 +24,22 @@ typedef struct cached_word {
     uint32_t n_bytes, n_ids; /* n_bytes 0: free */
 } cached_word;
 
-typedef struct encoder {
+/* Ids of one word that is not remembered. */
+typedef tamis_status word_fn(tamis_encoder *e, const uint8_t *word, size_t n_bytes,
+                             tamis_error *err);
+
+struct tamis_encoder {
     const tamis_tokenizer *t;
-    const uint8_t *text;    /* valid UTF-8 in every fragment */
-    const uint8_t *subject; /* text with stand-ins, for matching only */
-    uint8_t *own_text, *own_subject;
-    size_t fragment_start;
+    tamis_prepared prepared;
     tamis_fragments fragments;
+    size_t fragment_start;
     tamis_pre_scratch *scratch;
-    tamis_bpe_work work;
+    tamis_bpe_work bpe_work;
+    tamis_spm_work spm_work;
     cached_word *cache;
     uint32_t cache_mask;
     tamis_tokens *out;
-} encoder;
+};
 
 void tamis_tokens_release(tamis_tokens *tokens) {
     free(tokens->ids);
@@ -54,53 +56,32 @@ static tamis_status emit(tamis_tokens *out, uint32_t id, tamis_error *err) {
     return TAMIS_OK;
 }
 
-/* A symbol that is no token: the tokens of the single bytes of its text, as far as there are. */
-static tamis_status emit_bytes(encoder *e, uint32_t symbol, tamis_error *err) {
-    const tamis_bpe *bpe = e->t->bpe;
-    size_t n;
-    const char *text = tamis_bpe_text(bpe, symbol, &n);
+/* A text that is no token: the tokens of its bytes, as far as there are. */
+static tamis_status emit_bytes(tamis_encoder *e, const uint8_t *text, size_t n_bytes,
+                               tamis_error *err) {
     tamis_status st = TAMIS_OK;
-    for (size_t i = 0; !st && i < n; i++) {
-        uint32_t id = tamis_bpe_find(bpe, text + i, 1);
-        if (id < tamis_bpe_n_tokens(bpe)) st = emit(e->out, id, err);
+    for (size_t i = 0; !st && i < n_bytes; i++) {
+        int32_t id = e->t->byte_ids[text[i]];
+        if (id >= 0) st = emit(e->out, (uint32_t)id, err);
     }
     return st;
 }
 
-static tamis_status encode_word(encoder *e, const uint8_t *word, size_t n_bytes, tamis_error *err) {
-    const tamis_bpe *bpe = e->t->bpe;
-    tamis_status st;
-    if (e->t->pre_name->ignores_merges) {
-        uint32_t id;
-        st = tamis_bpe_whole_word(bpe, &e->work, word, n_bytes, &id, err);
-        if (st) return st;
-        if (id != TAMIS_NO_SYMBOL) return emit(e->out, id, err);
-    }
-    st = tamis_bpe_merge(bpe, &e->work, word, n_bytes, err);
-    uint32_t n_tokens = tamis_bpe_n_tokens(bpe);
-    for (uint32_t i = 0; !st && i < e->work.n_symbols; i++) {
-        uint32_t symbol = e->work.symbols[i];
-        st = symbol < n_tokens ? emit(e->out, symbol, err) : emit_bytes(e, symbol, err);
-    }
-    return st;
-}
-
-/* tamis_word_fn: ids of one word, from memory when it was seen. */
-static tamis_status on_word(void *ctx, size_t start, size_t n_bytes, tamis_error *err) {
-    encoder *e = ctx;
-    start += e->fragment_start;
-    const uint8_t *word = e->text + start;
-    if (n_bytes > CACHE_MAX_WORD_BYTES) return encode_word(e, word, n_bytes, err);
+/* Ids of a word at `start` of the prepared text, from memory when it was seen. */
+static tamis_status on_word(tamis_encoder *e, word_fn *encode, size_t start, size_t n_bytes,
+                            tamis_error *err) {
+    const uint8_t *text = e->prepared.text, *word = text + start;
+    if (n_bytes > CACHE_MAX_WORD_BYTES) return encode(e, word, n_bytes, err);
 
     cached_word *slot = &e->cache[(uint32_t)XXH3_64bits(word, n_bytes) & e->cache_mask];
-    if (slot->n_bytes == n_bytes && memcmp(e->text + slot->start, word, n_bytes) == 0) {
+    if (slot->n_bytes == n_bytes && memcmp(text + slot->start, word, n_bytes) == 0) {
         tamis_status st = TAMIS_OK;
         for (uint32_t i = 0; !st && i < slot->n_ids; i++)
             st = emit(e->out, (uint32_t)e->out->ids[slot->ids_at + i], err);
         return st;
     }
     uint64_t ids_at = e->out->n_ids;
-    tamis_status st = encode_word(e, word, n_bytes, err);
+    tamis_status st = encode(e, word, n_bytes, err);
     if (!st)
         *slot = (cached_word){.start = start,
                               .ids_at = ids_at,
@@ -109,72 +90,107 @@ static tamis_status on_word(void *ctx, size_t start, size_t n_bytes, tamis_error
     return st;
 }
 
-/* Size of a stretch once every invalid byte is U+FFFD; *differs when it holds such bytes or
- * characters that need a stand-in. */
-static size_t clean_size(const uint8_t *text, size_t n_bytes, bool *differs) {
-    size_t n_clean = 0;
-    for (size_t i = 0; i < n_bytes;) {
-        if (text[i] < 0x80) {
-            i++, n_clean++;
+/* --- byte-pair encoding --- */
+
+/* Is the word to be emitted whole when it is a token? */
+static bool may_stay_whole(tamis_pre_whole rule, const uint8_t *word, size_t n_bytes) {
+    if (rule != TAMIS_PRE_WHOLE_NEWLINES) return rule == TAMIS_PRE_WHOLE_ALWAYS;
+    for (size_t i = 0; i < n_bytes; i++)
+        if (word[i] != '\n') return false;
+    return true;
+}
+
+static tamis_status encode_bpe_word(tamis_encoder *e, const uint8_t *word, size_t n_bytes,
+                                    tamis_error *err) {
+    const tamis_tokenizer *t = e->t;
+    tamis_bpe_work *w = &e->bpe_work;
+    tamis_status st;
+    if (may_stay_whole(t->pre_name->whole, word, n_bytes)) {
+        uint32_t id;
+        st = tamis_bpe_whole_word(t->bpe, w, word, n_bytes, &id, err);
+        if (st) return st;
+        if (id != TAMIS_NO_SYMBOL) return emit(e->out, id, err);
+    }
+    st = tamis_bpe_merge(t->bpe, w, word, n_bytes, err);
+    for (size_t i = 0, at = 0, n = 0; !st && i < w->n_symbols; i++, at += n) {
+        uint32_t symbol = w->symbols[i];
+        if (symbol == TAMIS_NO_SYMBOL) { /* never in a mapped word: `at` is its place */
+            n = tamis_utf8_char_bytes(word[at], n_bytes - at);
+            st = emit_bytes(e, word + at, n, err);
             continue;
         }
-        uint32_t c;
-        size_t n = tamis_utf8_next((const char *)text + i, n_bytes - i, &c);
-        *differs |= n == 0 || tamis_unicode_stand_in(c) != c;
-        i += n ? n : 1;
-        n_clean += n ? n : 3;
+        const char *text = tamis_symbols_text(t->symbols, symbol, &n);
+        st = symbol < (uint32_t)t->n_vocab ? emit(e->out, symbol, err)
+                                           : emit_bytes(e, (const uint8_t *)text, n, err);
     }
-    return n_clean;
+    return st;
 }
 
-/* Write the cleaned stretch and what the patterns get to see of it; returns its size. */
-static size_t clean(const uint8_t *text, size_t n_bytes, uint8_t *out, uint8_t *subject) {
-    size_t n_clean = 0;
-    for (size_t i = 0; i < n_bytes;) {
-        uint32_t c;
-        size_t n = tamis_utf8_next((const char *)text + i, n_bytes - i, &c);
-        if (n == 0) c = TAMIS_REPLACEMENT_CHAR;
-        i += n ? n : 1;
-        tamis_utf8_encode(tamis_unicode_stand_in(c), subject + n_clean);
-        n_clean += tamis_utf8_encode(c, out + n_clean);
-    }
-    return n_clean;
+/* tamis_word_fn */
+static tamis_status on_bpe_word(void *ctx, size_t start, size_t n_bytes, tamis_error *err) {
+    tamis_encoder *e = ctx;
+    return on_word(e, encode_bpe_word, e->fragment_start + start, n_bytes, err);
 }
 
-/* Give the encoder text that is valid in every fragment: the caller's own where it is. */
-static tamis_status clean_fragments(encoder *e, const uint8_t *text, tamis_error *err) {
-    size_t n_clean = 0;
-    bool differs = false;
-    for (uint64_t i = 0; i < e->fragments.n; i++) {
-        const tamis_fragment *f = &e->fragments.items[i];
-        if (f->token < 0) n_clean += clean_size(text + f->start, f->n_bytes, &differs);
-    }
-    e->text = e->subject = text;
-    if (!differs) return TAMIS_OK;
-
-    /* Encoding writes up to four bytes at a time. */
-    e->text = e->own_text = tamis_alloc_array((uint64_t)n_clean + 4, 1, err);
-    e->subject = e->own_subject = tamis_alloc_array((uint64_t)n_clean + 4, 1, err);
-    if (!e->own_text || !e->own_subject) return TAMIS_NO_RESOURCE;
-    size_t at = 0;
-    for (uint64_t i = 0; i < e->fragments.n; i++) {
-        tamis_fragment *f = &e->fragments.items[i];
-        if (f->token >= 0) continue;
-        f->n_bytes = clean(text + f->start, f->n_bytes, e->own_text + at, e->own_subject + at);
-        f->start = at;
-        at += f->n_bytes;
-    }
-    return TAMIS_OK;
+tamis_status tamis_encode_bpe(tamis_encoder *e, size_t start, size_t n_bytes, tamis_error *err) {
+    tamis_status st = e->scratch ? TAMIS_OK : tamis_pre_scratch_new(&e->scratch, err);
+    if (st) return st;
+    e->fragment_start = start;
+    return tamis_pretokenizer_split(e->t->pre, e->scratch, e->prepared.subject + start, n_bytes,
+                                    on_bpe_word, e, err);
 }
 
-static tamis_status encode_fragments(encoder *e, tamis_error *err) {
+/* --- SentencePiece --- */
+
+/* A character that is no token: its bytes, or the unknown token when one of them has none. */
+static tamis_status emit_unknown(tamis_encoder *e, const uint8_t *text, size_t n_bytes,
+                                 tamis_error *err) {
+    for (size_t i = 0; e->t->unk >= 0 && i < n_bytes; i++)
+        if (e->t->byte_ids[text[i]] < 0) return emit(e->out, (uint32_t)e->t->unk, err);
+    return emit_bytes(e, text, n_bytes, err);
+}
+
+static tamis_status encode_spm_word(tamis_encoder *e, const uint8_t *word, size_t n_bytes,
+                                    tamis_error *err) {
+    const tamis_spm_work *w = &e->spm_work;
+    tamis_status st = tamis_spm_merge(e->t->spm, &e->spm_work, word, n_bytes, err);
+    for (uint64_t i = 0; !st && i < w->n_pieces; i++) {
+        const tamis_spm_piece *piece = &w->pieces[i];
+        st = piece->token == TAMIS_NO_SYMBOL
+                 ? emit_unknown(e, word + piece->begin, piece->n_bytes, err)
+                 : emit(e->out, piece->token, err);
+    }
+    return st;
+}
+
+tamis_status tamis_encode_spm(tamis_encoder *e, size_t start, size_t n_bytes, tamis_error *err) {
     tamis_status st = TAMIS_OK;
+    for (size_t end = start + n_bytes, n; !st && start < end; start += n) {
+        n = tamis_spm_word(e->t->spm, e->prepared.text + start, end - start);
+        st = on_word(e, encode_spm_word, start, n, err);
+    }
+    return st;
+}
+
+/* --- a whole text --- */
+
+static tamis_status encode_text(tamis_encoder *e, const uint8_t *text, size_t n_bytes,
+                                bool parse_special, tamis_error *err) {
+    uint32_t n_slots = CACHE_MIN_SLOTS;
+    while (n_slots < CACHE_MAX_SLOTS && n_slots < n_bytes / 8)
+        n_slots *= 2;
+    e->cache_mask = n_slots - 1;
+    e->cache = tamis_alloc_array(n_slots, sizeof *e->cache, err);
+    if (!e->cache) return TAMIS_NO_RESOURCE;
+
+    const tamis_tokenizer *t = e->t;
+    tamis_status st =
+        tamis_specials_cut(&t->specials[parse_special], t, text, n_bytes, &e->fragments, err);
+    if (!st) st = tamis_prepare(&t->rules, text, &e->fragments, &e->prepared, err);
     for (uint64_t i = 0; !st && i < e->fragments.n; i++) {
         const tamis_fragment *f = &e->fragments.items[i];
-        e->fragment_start = f->start;
         st = f->token >= 0 ? emit(e->out, (uint32_t)f->token, err)
-                           : tamis_pretokenizer_split(e->t->pre, e->scratch, e->subject + f->start,
-                                                      f->n_bytes, on_word, e, err);
+                           : t->kind->encode(e, f->start, f->n_bytes, err);
     }
     return st;
 }
@@ -182,32 +198,19 @@ static tamis_status encode_fragments(encoder *e, tamis_error *err) {
 tamis_status tamis_tokenize(const tamis_tokenizer *t, const char *text, size_t n_bytes,
                             bool add_special, bool parse_special, tamis_tokens *out,
                             tamis_error *err) {
-    encoder e = {.t = t, .out = out};
-    const uint8_t *bytes = (const uint8_t *)text;
+    tamis_encoder e = {.t = t, .out = out};
     uint64_t n_ids_before = out->n_ids;
-    uint32_t n_slots = CACHE_MIN_SLOTS;
-    while (n_slots < CACHE_MAX_SLOTS && n_slots < n_bytes / 8)
-        n_slots *= 2;
-    e.cache_mask = n_slots - 1;
-
     tamis_status st = TAMIS_OK;
     if (add_special && t->adds_bos && t->bos >= 0) st = emit(out, (uint32_t)t->bos, err);
-    if (st || n_bytes == 0) goto end;
-    e.cache = calloc(n_slots, sizeof *e.cache);
-    st = e.cache ? tamis_pre_scratch_new(&e.scratch, err)
-                 : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the tokenizer");
-    if (!st)
-        st = tamis_specials_cut(&t->specials[parse_special], t, bytes, n_bytes, &e.fragments, err);
-    if (!st) st = clean_fragments(&e, bytes, err);
-    if (!st) st = encode_fragments(&e, err);
-end:
+    if (!st && n_bytes > 0)
+        st = encode_text(&e, (const uint8_t *)text, n_bytes, parse_special, err);
     if (!st && add_special && t->adds_eos && t->eos >= 0) st = emit(out, (uint32_t)t->eos, err);
     if (st) out->n_ids = n_ids_before;
     free(e.cache);
-    free(e.own_text);
-    free(e.own_subject);
     free(e.fragments.items);
+    tamis_prepared_release(&e.prepared);
     tamis_pre_scratch_free(e.scratch);
-    tamis_bpe_work_release(&e.work);
+    tamis_bpe_work_release(&e.bpe_work);
+    tamis_spm_work_release(&e.spm_work);
     return st;
 }

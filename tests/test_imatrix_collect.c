@@ -14,17 +14,25 @@
 struct run {
     const char *model, *expected, *text;
     bool with_output, parse_special;
+    int64_t n_ctx, first_chunk, max_chunks; /* 0: 128, none skipped, all */
 };
 
 static const struct run runs[] = {
-    { "arch/qwen3", "qwen3.c128", "calib-a.txt", false, false },
-    { "arch/qwen3moe", "qwen3moe.c128", "calib-a.txt", false, false },
-    { "arch/qwen3moe", "qwen3moe.c128-out", "calib-a.txt", true, false },
-    { "arch/qwen3moe", "qwen3moe.c128-special", "calib-a.txt", false, true },
-    { "arch/mixtral", "mixtral.c128", "calib-a.txt", false, false },
-    { "arch/mixtral", "mixtral.c128-out", "calib-a.txt", true, false },
-    { "imatrix/idle-expert", "idle-expert.c128", "calib-a.txt", false, false },
-    { "imatrix/idle-expert", "idle-expert.c128-b", "calib-b.txt", false, false },
+    { "arch/qwen3", "qwen3.c128", "calib-a.txt", false, false, 0, 0, 0 },
+    { "arch/qwen3moe", "qwen3moe.c128", "calib-a.txt", false, false, 0, 0, 0 },
+    { "arch/qwen3moe", "qwen3moe.c128-out", "calib-a.txt", true, false, 0, 0, 0 },
+    { "arch/qwen3moe", "qwen3moe.c128-special", "calib-a.txt", false, true, 0, 0, 0 },
+    { "arch/mixtral", "mixtral.c128", "calib-a.txt", false, false, 0, 0, 0 },
+    { "arch/mixtral", "mixtral.c128-out", "calib-a.txt", true, false, 0, 0, 0 },
+    { "imatrix/idle-expert", "idle-expert.c128", "calib-a.txt", false, false, 0, 0, 0 },
+    { "imatrix/idle-expert", "idle-expert.c128-b", "calib-b.txt", false, false, 0, 0, 0 },
+    { "arch/llama", "llama.c128", "calib-a.txt", false, false, 0, 0, 0 },
+    { "arch/llama", "llama.c128-out", "calib-a.txt", true, false, 0, 0, 0 },
+    { "arch/llama", "llama.c128-b", "calib-b.txt", false, false, 0, 0, 0 },
+    { "arch/llama", "llama.c64", "calib-a.txt", false, false, 64, 0, 0 },
+    { "arch/llama", "llama.c512", "calib-a.txt", false, false, 512, 0, 0 },
+    { "arch/llama", "llama.c128-chunks5", "calib-a.txt", false, false, 0, 0, 5 },
+    { "arch/llama", "llama.c128-chunk3", "calib-a.txt", false, false, 0, 3, 0 },
 };
 
 static void make(const struct run *run, int n_threads, tamis_imatrix *matrix,
@@ -36,7 +44,9 @@ static void make(const struct run *run, int n_threads, tamis_imatrix *matrix,
     tamis_imatrix_options options = {
         .model_path = shared_path("fixtures/%s.gguf", run->model),
         .chunks = { .path = shared_path("fixtures/imatrix/%s", run->text),
-                    .n_ctx = 128,
+                    .n_ctx = run->n_ctx ? run->n_ctx : 128,
+                    .first_chunk = run->first_chunk,
+                    .max_chunks = run->max_chunks,
                     .parse_special = run->parse_special },
         .with_output = run->with_output,
         .with_perplexity = true,
