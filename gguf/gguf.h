@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "formats/formats.h"
 
 typedef enum tamis_gguf_kind {
@@ -206,6 +207,13 @@ tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32
                                    int32_t n_dims, const uint64_t *ne,
                                    tamis_error *err) TAMIS_MUST_USE;
 
+/* The same as a tensor of an open file, of any type whose size or extent is known; all of them, in
+ * order. */
+tamis_status tamis_gguf_add_copy(tamis_gguf_writer *w, const tamis_gguf_tensor *like,
+                                 tamis_error *err) TAMIS_MUST_USE;
+tamis_status tamis_gguf_add_all(tamis_gguf_writer *w, const tamis_gguf *from,
+                                tamis_error *err) TAMIS_MUST_USE;
+
 /* Where one file ends and the next begins when an output is spread over several. */
 typedef struct tamis_gguf_shards {
     uint64_t max_bytes;   /* of tensor data with padding in a file; 0 = no limit. A larger tensor
@@ -224,8 +232,10 @@ tamis_status tamis_gguf_set_shards(tamis_gguf_writer *w, const tamis_gguf_shards
 /* The same with given places: file i holds n_tensors[i] tensors (0 is possible), n_files >= 1. */
 tamis_status tamis_gguf_set_shard_counts(tamis_gguf_writer *w, const uint64_t *n_tensors,
                                          uint64_t n_files, tamis_error *err) TAMIS_MUST_USE;
-/* Files that begin makes of `path`: their number (1 without shards) and names. *out: free() it. */
+/* Files that begin makes of `path`: their number (1 without shards), the tensors in one, its name.
+ * *out: free() it. */
 uint64_t tamis_gguf_writer_n_files(const tamis_gguf_writer *w);
+uint64_t tamis_gguf_writer_file_tensors(const tamis_gguf_writer *w, uint64_t i_file);
 tamis_status tamis_gguf_writer_path(const tamis_gguf_writer *w, const char *path, uint64_t i_file,
                                     char **out, tamis_error *err) TAMIS_MUST_USE;
 
@@ -243,6 +253,12 @@ tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path,
 /* Append data of the current tensor (any split into pieces); padding follows by itself when the
  * tensor is complete. More bytes than it has: an internal error, TAMIS_BAD_USAGE. */
 tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
+                                   tamis_error *err) TAMIS_MUST_USE;
+/* The whole data of a tensor of an open file, little-endian, as that of the current tensor. It
+ * streams; open the file with no_map, which is faster here. `progress` (may be NULL) advances by
+ * bytes. TAMIS_INTERRUPTED when the person asked to stop. */
+tamis_status tamis_gguf_write_copy(tamis_gguf_writer *w, const tamis_gguf *from,
+                                   const tamis_gguf_tensor *t, tamis_progress *progress,
                                    tamis_error *err) TAMIS_MUST_USE;
 /* Replace a string value after begin by one of the same length, for what is known only at the end
  * (a hash). TAMIS_BAD_USAGE when the key holds no string of that length. */

@@ -5,17 +5,21 @@
 static const tamis_sub_command *const sub_commands[] = {
     &gguf_show_command,
     &gguf_check_command,
+    &gguf_split_command,
+    &gguf_merge_command,
 };
 
 static const tamis_example examples[] = {
     {"gguf show model.gguf", "print what a file holds"},
     {"gguf check model.gguf", "check structure and every value"},
+    {"gguf split --max-size 20G model.gguf model", "spread a model over several files"},
+    {"gguf merge model-00001-of-00003.gguf model.gguf", "and make one file of them again"},
     {"gguf show --help", "the options of a sub-command"},
 };
 
 static const tamis_tool tool = {
     .name = "gguf",
-    .summary = "look into model files and check them",
+    .summary = "look into model files, check, split and merge them",
     .subs = sub_commands,
     .n_subs = N_OF(sub_commands),
     .examples = examples,

@@ -92,30 +92,55 @@ static tamis_status describe(gguf_out_tensor *t, int32_t type_id, int32_t n_dims
     return TAMIS_OK;
 }
 
-tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32_t type_id,
-                                   int32_t n_dims, const uint64_t *ne, tamis_error *err) {
-    char quoted[GGUF_QUOTE_BYTES];
-    tamis_bytes text = {name, strlen(name)};
-    gguf_quote(text, quoted);
-    if (!text.n_bytes || text.n_bytes > GGUF_MAX_NAME_BYTES)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "tensor name '%s' has %zu bytes, 1 to %d can be written", quoted,
-                          text.n_bytes, GGUF_MAX_NAME_BYTES);
-    if (w->output)
-        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s' added once writing has begun", quoted);
+/* Append a tensor of a shape that describe() or a reader found sound. */
+static tamis_status append_tensor(tamis_gguf_writer *w, const char *name,
+                                  const gguf_out_tensor *shape, tamis_error *err) {
+    size_t n_name = strlen(name);
+    if (!n_name || n_name > GGUF_MAX_NAME_BYTES)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "its name has %zu bytes, 1 to %d can be written",
+                          n_name, GGUF_MAX_NAME_BYTES);
+    if (w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "added once writing has begun");
     tamis_status st =
         tamis_grow(&w->tensors, &w->tensors_capacity, w->n_tensors + 1, sizeof *w->tensors, err);
     if (st) return st;
     gguf_out_tensor *t = &w->tensors[w->n_tensors];
-    *t = (gguf_out_tensor){0};
-    memcpy(t->name, name, text.n_bytes);
-    st = describe(t, type_id, n_dims, ne, err);
-    if (!st) {
-        w->n_tensors++;
-        st = index_name(w, err);
-        if (st) w->n_tensors--;
-    }
-    return st ? tamis_fail_prefix(err, "tensor '%s'", quoted) : TAMIS_OK;
+    *t = *shape;
+    memcpy(t->name, name, n_name + 1);
+    w->n_tensors++;
+    st = index_name(w, err);
+    if (st) w->n_tensors--;
+    return st;
+}
+
+static tamis_status tensor_fail(const char *name, tamis_error *err) {
+    char quoted[GGUF_QUOTE_BYTES];
+    return tamis_fail_prefix(err, "tensor '%s'",
+                             gguf_quote((tamis_bytes){name, strlen(name)}, quoted));
+}
+
+tamis_status tamis_gguf_add_tensor(tamis_gguf_writer *w, const char *name, int32_t type_id,
+                                   int32_t n_dims, const uint64_t *ne, tamis_error *err) {
+    gguf_out_tensor t = {0};
+    tamis_status st = describe(&t, type_id, n_dims, ne, err);
+    if (!st) st = append_tensor(w, name, &t, err);
+    return st ? tensor_fail(name, err) : TAMIS_OK;
+}
+
+tamis_status tamis_gguf_add_copy(tamis_gguf_writer *w, const tamis_gguf_tensor *like,
+                                 tamis_error *err) {
+    if (like->type && like->type->block_elems)
+        return tamis_gguf_add_tensor(w, like->name, like->type_id, like->n_dims, like->ne, err);
+    gguf_out_tensor t = {
+        .type_id = like->type_id, .n_dims = like->n_dims, .n_bytes = like->n_bytes};
+    memcpy(t.ne, like->ne, sizeof t.ne);
+    tamis_status st = TAMIS_OK;
+    if (!like->is_size_known)
+        st = tamis_fail(err, TAMIS_BAD_INPUT,
+                        "its type (id %d) is unknown and no tensor follows that bounds its data; "
+                        "it cannot be copied",
+                        like->type_id);
+    if (!st) st = append_tensor(w, like->name, &t, err);
+    return st ? tensor_fail(like->name, err) : TAMIS_OK;
 }
 
 /* The record of a key, or NULL; asked for a few times per file. */
@@ -319,31 +344,47 @@ tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path, tamis_erro
     return st;
 }
 
-tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
-                                   tamis_error *err) {
+/* May n_bytes be appended to the tensor whose turn it is? */
+static tamis_status check_data(const tamis_gguf_writer *w, uint64_t n_bytes, tamis_error *err) {
     if (!w->output) return tamis_fail(err, TAMIS_BAD_USAGE, "data written before begin");
     if (w->i_tensor == w->n_tensors)
         return tamis_fail(err, TAMIS_BAD_USAGE, "%s: data after the last tensor",
                           tamis_output_path(w->output));
     const gguf_out_tensor *t = &w->tensors[w->i_tensor];
     size_t n;
-    if (n_bytes > t->n_bytes - w->written || !tamis_to_size(n_bytes, &n)) {
-        char quoted[GGUF_QUOTE_BYTES];
-        gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
-        return tamis_fail(
-            err, TAMIS_BAD_USAGE, "%s: tensor '%s': %llu bytes written after %llu of %llu",
-            tamis_output_path(w->output), quoted, (ull)n_bytes, (ull)w->written, (ull)t->n_bytes);
-    }
-    tamis_status st = tamis_output_write(w->output, data, n, err);
-    if (st) return st;
+    if (n_bytes <= t->n_bytes - w->written && tamis_to_size(n_bytes, &n)) return TAMIS_OK;
+    char quoted[GGUF_QUOTE_BYTES];
+    gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
+    return tamis_fail(
+        err, TAMIS_BAD_USAGE, "%s: tensor '%s': %llu bytes written after %llu of %llu",
+        tamis_output_path(w->output), quoted, (ull)n_bytes, (ull)w->written, (ull)t->n_bytes);
+}
+
+/* n_bytes were appended: pad a tensor that is complete, and go on to the next. */
+static tamis_status count_data(tamis_gguf_writer *w, uint64_t n_bytes, tamis_error *err) {
+    const gguf_out_tensor *t = &w->tensors[w->i_tensor];
+    uint64_t padded = t->n_bytes;
     w->written += n_bytes;
     if (w->written < t->n_bytes) return TAMIS_OK;
-    uint64_t padded = w->written;
-    (void)tamis_align_up_u64(w->written, w->alignment, &padded);
+    (void)tamis_align_up_u64(t->n_bytes, w->alignment, &padded);
     w->i_tensor++;
     w->written = 0;
-    st = tamis_output_write_zeros(w->output, padded - t->n_bytes, err);
+    tamis_status st = tamis_output_write_zeros(w->output, padded - t->n_bytes, err);
     return st ? st : advance_part(w, err);
+}
+
+tamis_status tamis_gguf_write_data(tamis_gguf_writer *w, const void *data, uint64_t n_bytes,
+                                   tamis_error *err) {
+    tamis_status st = check_data(w, n_bytes, err);
+    if (!st) st = tamis_output_write(w->output, data, (size_t)n_bytes, err);
+    return st ? st : count_data(w, n_bytes, err);
+}
+
+tamis_status gguf_copy_data(tamis_gguf_writer *w, const tamis_input *in, uint64_t offset,
+                            uint64_t n_bytes, tamis_error *err) {
+    tamis_status st = check_data(w, n_bytes, err);
+    if (!st) st = tamis_output_copy(w->output, in, offset, n_bytes, err);
+    return st ? st : count_data(w, n_bytes, err);
 }
 
 tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) {

@@ -66,6 +66,10 @@ tamis_status gguf_writer_alignment(const tamis_gguf_writer *w, uint32_t *out,
                                    tamis_error *err) TAMIS_MUST_USE;
 const gguf_record *gguf_find_record(const tamis_gguf_writer *w, const char *key);
 
+/* The same as tamis_gguf_write_data() with bytes of an input. */
+tamis_status gguf_copy_data(tamis_gguf_writer *w, const tamis_input *in, uint64_t offset,
+                            uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
+
 /* writer_shards.c: does a key go into part i? The first part holds all; the others what tells
  * them apart and what their layout needs. */
 bool gguf_part_has_key(const tamis_gguf_writer *w, uint64_t i_part, const gguf_record *r);

@@ -120,6 +120,10 @@ uint64_t tamis_gguf_writer_n_files(const tamis_gguf_writer *w) {
     return w->is_split ? w->n_parts : 1;
 }
 
+uint64_t tamis_gguf_writer_file_tensors(const tamis_gguf_writer *w, uint64_t i_file) {
+    return w->is_split ? w->parts[i_file].n_tensors : w->n_tensors;
+}
+
 tamis_status tamis_gguf_writer_path(const tamis_gguf_writer *w, const char *path, uint64_t i_file,
                                     char **out, tamis_error *err) {
     *out = NULL;
