@@ -10,6 +10,7 @@ head -c 6000 "$evaluation" >text.txt
 cp "$model" model.gguf
 imatrix -q -m model.gguf -f text.txt -c 64 --chunks 2 -o im.gguf >/dev/null || fail "imatrix"
 quantize -q model.gguf small.gguf Q8_0 || fail "quantize"
+gguf split -q --max-tensors 40 model.gguf part || fail "gguf split"
 
 # usual COMMAND...: sets args to the arguments of a usual run.
 usual() {
@@ -22,6 +23,8 @@ usual() {
     quantize) args=(model.gguf out.gguf Q4_0) ;;
     kld) args=(-m model.gguf -q small.gguf -f text.txt -c 64 --chunks 2) ;;
     "gguf diff") args=(model.gguf model.gguf) ;;
+    "gguf split") args=(model.gguf out) ;;
+    "gguf merge") args=(part-00001-of-00002.gguf out.gguf) ;;
     esac
 }
 

@@ -15,6 +15,7 @@ keys = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
 keys += [number("llama." + k, v) for k, v in (
     ("block_count", 8), ("embedding_length", 4096), ("feed_forward_length", 16384),
     ("attention.head_count", 32), ("attention.head_count_kv", 32), ("context_length", 64))]
+keys += [text("split.count") + struct.pack("<IH", 2, 1)] # so that it can be merged
 names = ["blk.%d.ffn_%s.weight" % (i, kind) for i in range(4) for kind in ("down", "up")]
 n = 4096 * 16384
 with open(sys.argv[1], "wb") as f:
@@ -39,6 +40,8 @@ long_run() {
     quantize) args=(big.gguf out.gguf Q4_K_M) ;;
     kld) args=(-m "$model" -q small.gguf -f text.txt -c 64 --base out.base) ;;
     "gguf diff") args=(big.gguf big.gguf) ;;
+    "gguf split") args=(--max-tensors 3 big.gguf out) ;;
+    "gguf merge") args=(big.gguf out.gguf) ;;
     esac
 }
 
