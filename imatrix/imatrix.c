@@ -127,19 +127,3 @@ out:
     tamis_model_close(model);
     return st;
 }
-
-int64_t tamis_imatrix_rare_experts(const tamis_imatrix *matrix, int64_t n_tokens,
-                                   tamis_imatrix_found_fn *found, void *ctx) {
-    int64_t n_found = 0;
-    for (uint64_t i = 0; i < matrix->n_entries; i++) {
-        const tamis_imatrix_entry *entry = &matrix->entries[i];
-        /* The experts of a layer see the same tokens in up, gate and down: down stands for all. */
-        if (entry->n_counts < 2 || !strstr(entry->name, "ffn_down_exps")) continue;
-        for (uint64_t e = 0; e < entry->n_counts; e++) {
-            if ((int64_t)entry->counts[e] >= n_tokens) continue;
-            found(ctx, entry->name, (int64_t)e, (int64_t)entry->counts[e]);
-            n_found++;
-        }
-    }
-    return n_found;
-}

@@ -37,10 +37,4 @@ void tamis_imatrix_result_release(tamis_imatrix_result *result);
 tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imatrix *matrix,
                                 tamis_imatrix_result *result, tamis_error *err) TAMIS_MUST_USE;
 
-/* Experts that saw fewer than n_tokens tokens in any of the model's expert weights. Calls `found`
- * for each (weight, expert), at most once per layer's input: gate and up share one. */
-typedef void tamis_imatrix_found_fn(void *ctx, const char *name, int64_t expert, int64_t n_tokens);
-int64_t tamis_imatrix_rare_experts(const tamis_imatrix *matrix, int64_t n_tokens,
-                                   tamis_imatrix_found_fn *found, void *ctx);
-
 #endif

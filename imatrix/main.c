@@ -1,4 +1,5 @@
-/* main.c - the imatrix tool: parses arguments, calls imatrix.h, prints. */
+/* main.c - the imatrix tool: the run over a text, which needs no sub-command's name, and the table
+ * of the sub-commands in imatrix/commands/. Parses arguments, calls imatrix.h, prints. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,19 +8,26 @@
 #include "base/options.h"
 #include "base/parse.h"
 #include "base/terminal.h"
+#include "imatrix/commands/commands.h"
 #include "imatrix/imatrix.h"
+#include "imatrix/merge.h"
 
 struct arguments {
     tamis_common common;
     const char *model, *text, *output, *engine;
-    int64_t n_ctx, first_chunk, n_chunks;
-    bool with_output, parse_special, no_ppl;
+    int64_t n_ctx, first_chunk, n_chunks, n_rare; /* n_ctx 0: not given */
+    int64_t output_frequency, save_frequency;     /* -1: not given */
+    bool with_output, parse_special, ppl, no_ppl, statistics;
     int64_t checkpoint_every_s;
     bool resume, no_checkpoint;
+    tamis_texts in_files;     /* as given */
+    imatrix_names files;      /* the same, one by one */
+    const char *layout_asked; /* NULL: not given */
+    tamis_imatrix_layout layout;
 };
 
 /* One line of running perplexities per this many chunks. */
-enum { CHUNKS_PER_LINE = 6, RARE_TOKENS = 32, RARE_SHOWN = 10 };
+enum { CHUNKS_PER_LINE = 6, DEFAULT_CONTEXT = 512 };
 
 static void print_perplexity(const tamis_imatrix_result *result) {
     if (!result->running) return;
@@ -32,46 +40,8 @@ static void print_perplexity(const tamis_imatrix_result *result) {
     printf("final estimate: PPL = %.4f +/- %.5f\n", last->ppl, last->ppl_error);
 }
 
-struct rare {
-    int64_t n_shown;
-};
-
-static void print_rare(void *ctx, const char *name, int64_t expert, int64_t n_tokens) {
-    struct rare *rare = ctx;
-    if (rare->n_shown++ < RARE_SHOWN) {
-        printf("  %s expert %lld: %lld tokens\n", name, (long long)expert, (long long)n_tokens);
-    }
-}
-
-static void print_statistics(const tamis_imatrix *matrix) {
-    uint64_t n_columns = 0, n_expert_tensors = 0, n_unseen = 0, n_experts = 0;
-    for (uint64_t i = 0; i < matrix->n_entries; i++) {
-        const tamis_imatrix_entry *entry = &matrix->entries[i];
-        n_columns += entry->n_values;
-        if (entry->n_counts < 2) continue;
-        n_expert_tensors++;
-        n_experts += entry->n_counts;
-        for (uint64_t e = 0; e < entry->n_counts; e++)
-            n_unseen += entry->counts[e] == 0;
-    }
-    printf("%llu weight matrices, %llu input columns", (unsigned long long)matrix->n_entries,
-           (unsigned long long)n_columns);
-    if (n_expert_tensors) {
-        printf("; %llu of them hold experts, %llu of %llu expert slices saw no token",
-               (unsigned long long)n_expert_tensors, (unsigned long long)n_unseen,
-               (unsigned long long)n_experts);
-    }
-    printf("\n");
-    struct rare rare = {0};
-    int64_t n_rare = tamis_imatrix_rare_experts(matrix, RARE_TOKENS, print_rare, &rare);
-    if (n_rare > RARE_SHOWN) {
-        printf("  ... %lld experts in all saw fewer than %d tokens; use a longer text\n",
-               (long long)n_rare, RARE_TOKENS);
-    }
-}
-
 static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
-                               const tamis_imatrix_result *result, double seconds,
+                               const tamis_imatrix_result *result, double seconds, int64_t n_rare,
                                tamis_error *err) {
     cJSON *root = cJSON_CreateObject();
     tamis_json_add_int(root, "chunks", result->n_chunks);
@@ -89,18 +59,7 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
             cJSON_AddItemToArray(running, cJSON_CreateNumber(result->running[c].ppl));
         }
     }
-    cJSON *tensors = cJSON_AddArrayToObject(root, "entries");
-    for (uint64_t i = 0; i < matrix->n_entries; i++) {
-        const tamis_imatrix_entry *entry = &matrix->entries[i];
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", entry->name);
-        tamis_json_add_uint(item, "columns", entry->n_values / entry->n_counts);
-        cJSON *counts = cJSON_AddArrayToObject(item, "counts");
-        for (uint64_t e = 0; e < entry->n_counts; e++) {
-            cJSON_AddItemToArray(counts, cJSON_CreateNumber((double)entry->counts[e]));
-        }
-        cJSON_AddItemToArray(tensors, item);
-    }
+    imatrix_add_matrix_json(root, matrix, n_rare);
     tamis_status st = tamis_json_write(root, path, err);
     cJSON_Delete(root);
     return st;
@@ -108,11 +67,12 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
 
 /* A result that cannot be written is better known before the work than after it. */
 static tamis_status check_outputs(const struct arguments *args, tamis_error *err) {
-    const char *json_path = args->common.json_path;
-    if (json_path && strcmp(json_path, "-") == 0) json_path = NULL;
     const char *const others[] = {args->model, args->text, args->output};
+    const imatrix_names *files = &args->files;
     tamis_status st = tamis_output_check(args->output, others, 2, err);
-    if (!st && json_path) st = tamis_output_check(json_path, others, 3, err);
+    if (!st) st = tamis_output_check(args->output, files->items, files->n_items, err);
+    if (!st) st = imatrix_check_json_path(&args->common, others, 3, err);
+    if (!st) st = imatrix_check_json_path(&args->common, files->items, files->n_items, err);
     return st;
 }
 
@@ -151,12 +111,15 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     tamis_progress *progress = NULL;
     char *checkpoint_path = NULL;
     tamis_checkpoint *checkpoint = NULL;
-    tamis_imatrix matrix;
+    tamis_imatrix matrix, earlier;
     tamis_imatrix_init(&matrix);
+    tamis_imatrix_init(&earlier);
     tamis_imatrix_result result = {0};
     double started = tamis_now_s();
 
     tamis_status st = check_outputs(args, err);
+    if (st) goto out;
+    st = imatrix_load_files(&args->files, args->model, args->n_ctx, log, &earlier, err);
     if (st) goto out;
     st = make_checkpoint(args, log, &checkpoint_path, &checkpoint, err);
     if (st) goto out;
@@ -176,18 +139,18 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     };
     st = tamis_imatrix_make(&options, &matrix, &result, err);
     if (st) goto out;
-    st = tamis_imatrix_save(&matrix, args->output, err);
+    st = imatrix_add_files(&args->files, &earlier, &matrix, log, err);
+    if (!st) st = tamis_imatrix_save_as(&matrix, args->output, args->layout, log, err);
     if (st) goto out;
     tamis_checkpoint_remove(checkpoint);
     double seconds = tamis_now_s() - started;
     if (args->common.json_path) {
-        st = write_json(args->common.json_path, &matrix, &result, seconds, err);
+        st = write_json(args->common.json_path, &matrix, &result, seconds, args->n_rare, err);
         if (st) goto out;
     }
-    bool json_on_stdout = args->common.json_path && strcmp(args->common.json_path, "-") == 0;
-    if (!json_on_stdout) {
+    if (imatrix_prints_text(&args->common)) {
         print_perplexity(&result);
-        print_statistics(&matrix);
+        imatrix_print_summary(&matrix, args->n_rare, IMATRIX_RARE_SHOWN);
         st = tamis_flush_results(err);
         if (st) goto out;
     }
@@ -198,6 +161,7 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
 out:
     tamis_imatrix_result_release(&result);
     tamis_imatrix_release(&matrix);
+    tamis_imatrix_release(&earlier);
     tamis_progress_free(progress);
     tamis_pool_free(pool);
     tamis_checkpoint_free(checkpoint);
@@ -205,51 +169,139 @@ out:
     return st;
 }
 
-static tamis_status check(const struct arguments *args, const tamis_texts *positional,
-                          tamis_error *err) {
+/* Without a text the files are merged, or looked at. */
+static tamis_status work_on_files(const struct arguments *args, const tamis_log *log,
+                                  tamis_error *err) {
+    if (args->model || args->n_chunks || args->first_chunk || args->with_output ||
+        args->parse_special || args->ppl || args->no_ppl || (args->statistics && args->text))
+        tamis_warn(log, "no text is run: the model and the options of a run have no effect");
+    tamis_status st;
+    if (args->statistics) {
+        st = imatrix_show_statistics(&args->common, &args->files, args->n_ctx, log, err);
+    } else {
+        const imatrix_merge_request request = {
+            .common = &args->common,
+            .files = &args->files,
+            .output = args->output,
+            .layout = args->layout,
+            .chunk_size = args->n_ctx,
+            .n_rare = args->n_rare,
+        };
+        st = imatrix_merge_files(&request, log, err);
+    }
+    return st ? st : tamis_flush_results(err);
+}
+
+/* What the peer's options would mean if a run saved while it goes; said once, not ignored. */
+static void warn_of_frequencies(const struct arguments *args, const tamis_log *log) {
+    if (args->output_frequency >= 0 || args->save_frequency >= 0)
+        tamis_warn(log,
+                   "--%s has no effect: every layer sees the whole text before the next one "
+                   "begins, so there is no result of the first chunks to save",
+                   args->output_frequency >= 0 ? "output-frequency" : "save-frequency");
+}
+
+/* "-ofreq N" as other tools spell it; "-o" would take the rest of the word as a file. */
+static void spell_out(int argc, char **argv) {
+    static char name[] = "--output-frequency";
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "-ofreq") == 0) argv[i] = name;
+}
+
+static tamis_status work(struct arguments *args, const tamis_log *log, tamis_error *err) {
+    warn_of_frequencies(args, log);
+    if (!args->statistics)
+        args->layout = imatrix_choose_layout(args->layout_asked, &args->output, log);
+    if (args->statistics || !args->text) return work_on_files(args, log, err);
+    if (!args->n_ctx) args->n_ctx = DEFAULT_CONTEXT;
+    return run(args, log, err);
+}
+
+static tamis_status check(struct arguments *args, const tamis_texts *positional, tamis_error *err) {
     if (positional->n_items > 0) {
         return tamis_fail(err, TAMIS_BAD_USAGE, "unexpected argument '%s'", positional->items[0]);
     }
+    if (args->ppl && args->no_ppl)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "--ppl and --no-ppl exclude each other");
+    tamis_status st = imatrix_names_split(&args->in_files, &args->files, err);
+    if (st) return st;
+    if (args->statistics && !args->files.n_items)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "--show-statistics wants a file (--in-file FILE)");
+    if (args->statistics || (!args->text && args->files.n_items)) return TAMIS_OK;
     if (!args->model) return tamis_fail(err, TAMIS_BAD_USAGE, "no model given (-m FILE)");
-    if (!args->text) return tamis_fail(err, TAMIS_BAD_USAGE, "no text given (-f FILE)");
+    if (!args->text)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "no text given (-f FILE), and no files to merge (--in-file)");
     return TAMIS_OK;
 }
 
+static const tamis_sub_command *const sub_commands[] = {
+    &imatrix_show_command,
+    &imatrix_statistics_command,
+    &imatrix_merge_command,
+};
+
+static const tamis_tool tool = {
+    .name = "imatrix",
+    .summary = "run calibration text through a model and record what its weights see",
+    .subs = sub_commands,
+    .n_subs = N_OF(sub_commands),
+};
+
 int main(int argc, char **argv) {
-    struct arguments args = {.output = "imatrix.gguf", .n_ctx = 512, .checkpoint_every_s = 60};
+    tamis_interrupt_install();
+    const tamis_sub_command *sub = tamis_sub_command_find(&tool, argc, argv);
+    if (sub) return sub->main(argc - 1, argv + 1);
+    spell_out(argc, argv);
+    struct arguments args = {.n_rare = IMATRIX_RARE_TOKENS,
+                             .output_frequency = -1,
+                             .save_frequency = -1,
+                             .checkpoint_every_s = 60};
     /* clang-format off */
     const tamis_option options[] = {
         { 'm', "model",  TAMIS_OPTION_TEXT, &args.model,  "FILE", "model to run (GGUF, or the first file of a split set)", 0, 0 },
         { 'f', "file",   TAMIS_OPTION_TEXT, &args.text,   "FILE", "calibration text", 0, 0 },
-        { 'o', "output,output-file", TAMIS_OPTION_TEXT, &args.output, "FILE", "importance matrix to write (default: imatrix.gguf)", 0, 0 },
-        { 'c', "ctx,ctx-size",  TAMIS_OPTION_INT, &args.n_ctx, "N", "tokens per chunk (default: 512)", 1, 1 << 24 },
+        { 'o', "output,output-file", TAMIS_OPTION_TEXT, &args.output, "FILE", "importance matrix to write (default: imatrix.gguf, or imatrix.dat)", 0, 0 },
+        { 'c', "ctx,ctx-size",  TAMIS_OPTION_INT, &args.n_ctx, "N", "tokens per chunk (default: 512; when files are merged as in 'imatrix merge')", 1, 1 << 24 },
         { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks (default: all)", 0, INT32_MAX },
         { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks", 0, INT32_MAX },
         { 0,   "process-output", TAMIS_OPTION_FLAG, &args.with_output, NULL, "collect the output head too", 0, 0 },
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },
         { 0,   "no-ppl", TAMIS_OPTION_FLAG, &args.no_ppl, NULL, "do not compute the perplexity", 0, 0 },
+        { 0,   "ppl", TAMIS_OPTION_FLAG, &args.ppl, NULL, "compute the perplexity (default)", 0, 0 },
+        IMATRIX_RARE_OPTION(&args.n_rare),
         { 0,   "engine", TAMIS_OPTION_TEXT, &args.engine, "NAME", "matrix product engine (openblas)", 0, 0 },
         { 0,   NULL,     TAMIS_OPTION_GROUP, NULL, NULL, "Checkpoints", 0, 0 },
         { 0,   "resume", TAMIS_OPTION_FLAG, &args.resume, NULL, "go on from FILE.checkpoint, which a killed run left beside its output", 0, 0 },
         { 0,   "checkpoint-every", TAMIS_OPTION_INT, &args.checkpoint_every_s, "SECONDS", "least time between two checkpoints, 0: after every layer (default: 60)", 0, INT32_MAX },
         { 0,   "no-checkpoint", TAMIS_OPTION_FLAG, &args.no_checkpoint, NULL, "write no checkpoints", 0, 0 },
+        { 0,   "output-frequency", TAMIS_OPTION_INT, &args.output_frequency, "N", "accepted without effect (also -ofreq): each layer sees the whole text before the next begins, so there is no matrix after N chunks; checkpoints are made by time (--checkpoint-every)", 0, INT32_MAX },
+        { 0,   "save-frequency", TAMIS_OPTION_INT, &args.save_frequency, "N", "accepted without effect, likewise", 0, INT32_MAX },
+        { 0,   NULL, TAMIS_OPTION_GROUP, NULL, NULL, "Files made before", 0, 0 },
+        { 0,   "in-file", TAMIS_OPTION_TEXTS, &args.in_files, "FILE,...", "start from the sum of these files (repeatable); without -f only merge or convert them", 0, 0 },
+        IMATRIX_LAYOUT_OPTION(&args.layout_asked),
+        { 0,   "show-statistics", TAMIS_OPTION_FLAG, &args.statistics, NULL, "print the statistics of --in-file and end, as 'imatrix statistics'", 0, 0 },
         TAMIS_COMMON_OPTIONS(&args.common),
     };
     const tamis_example examples[] = {
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf", "the usual run" },
+        { "imatrix -m model-BF16.gguf -f more.txt --in-file imatrix.gguf -o both.gguf", "on top of an earlier run" },
+        { "imatrix --in-file a.gguf,b.gguf -o both.gguf", "add two runs up" },
+        { "imatrix show imatrix.gguf", "a sub-command: show, statistics, merge" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -c 2048 --chunks 100", "longer chunks, the first hundred of them" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf --resume", "go on after a kill or Ctrl-C" },
     };
     const tamis_command command = {
         .name = "imatrix",
-        .summary = "run calibration text through a model and record what its weights see",
-        .usage = "-m MODEL -f TEXT [-o FILE] [options]",
+        .summary = tool.summary,
+        .usage = "-m MODEL -f TEXT [-o FILE] [options]\n--in-file A,B [-o FILE]\nshow|statistics|merge [options] FILE...",
         .description = "For every weight matrix of the model, the sum of squares of each input column "
                        "over all tokens of the text is written to FILE, per expert where there are "
                        "experts. quantize --imatrix spends its bits by it. The file is the same as "
                        "llama-imatrix writes.",
         .options = options, .n_options = sizeof options / sizeof *options,
         .examples = examples, .n_examples = sizeof examples / sizeof *examples,
+        .tool = &tool,
     };
     /* clang-format on */
     tamis_error err = {0};
@@ -262,11 +314,12 @@ int main(int argc, char **argv) {
     if (st) goto out;
     st = check(&args, &positional, &err);
     if (st) goto out;
-    tamis_interrupt_install();
     tamis_formats_init();
     tamis_log log = tamis_log_to_stream(stderr, args.common.quiet);
-    st = run(&args, &log, &err);
+    st = work(&args, &log, &err);
 out:
+    imatrix_names_release(&args.files);
+    tamis_texts_release(&args.in_files);
     tamis_texts_release(&positional);
     return st ? tamis_report("imatrix", &err) : 0;
 }

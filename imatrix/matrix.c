@@ -7,6 +7,8 @@
 
 #include "base/checked.h"
 
+static const double COUNT_MAX = 9007199254740992.0; /* 2^53: exact as f64 */
+
 void tamis_imatrix_init(tamis_imatrix *m) {
     memset(m, 0, sizeof *m);
 }
@@ -96,9 +98,12 @@ tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error
     uint64_t n_columns = e->n_values / e->n_counts;
     for (uint64_t j = 0; j < e->n_counts; j++) {
         double count = e->counts[j];
-        if (!isfinite(count) || count < 0)
+        if (!isfinite(count) || count < 0 || count > COUNT_MAX)
             return tamis_fail(err, TAMIS_BAD_INPUT, "entry '%s': count %llu is %s (%g)", name,
-                              (unsigned long long)j, isfinite(count) ? "negative" : "not finite",
+                              (unsigned long long)j,
+                              !isfinite(count) ? "not finite"
+                              : count < 0      ? "negative"
+                                               : "beyond 2^53",
                               count);
         for (uint64_t i = 0; i < n_columns; i++) {
             float v = e->sums[j * n_columns + i];

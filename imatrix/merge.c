@@ -261,10 +261,9 @@ static void collapse_dense(tamis_imatrix *files, const tamis_imatrix *run) {
     }
 }
 
-tamis_status tamis_imatrix_merge_run(const char *const *paths, size_t n_paths, tamis_imatrix *run,
-                                     const char *run_name, const tamis_log *log, tamis_error *err) {
-    tamis_imatrix files;
-    tamis_imatrix_init(&files);
+tamis_status tamis_imatrix_merge_run(tamis_imatrix *files, const char *const *paths, size_t n_paths,
+                                     tamis_imatrix *run, const char *run_name, const tamis_log *log,
+                                     tamis_error *err) {
     const char **names = tamis_alloc_array(n_paths + 1, sizeof *names, err);
     if (!names) return TAMIS_NO_RESOURCE;
     for (size_t i = 0; i < n_paths; i++)
@@ -273,15 +272,39 @@ tamis_status tamis_imatrix_merge_run(const char *const *paths, size_t n_paths, t
     tamis_imatrix_sort(run);
     for (uint64_t i = 0; i < run->n_entries; i++)
         run->entries[i].i_source = (uint32_t)n_paths;
-    tamis_status st = tamis_imatrix_load_merged(paths, n_paths, run->chunk_size, log, &files, err);
-    if (st) goto out;
-    collapse_dense(&files, run);
-    st = tamis_imatrix_merge(&files, run, names, log, err);
-    if (st) goto out;
-    *run = files;
-    tamis_imatrix_init(&files);
-out:
-    tamis_imatrix_release(&files);
+    collapse_dense(files, run);
+    tamis_status st = tamis_imatrix_merge(files, run, names, log, err);
     free(names);
+    if (st) return st;
+    *run = *files;
+    tamis_imatrix_init(files);
+    return TAMIS_OK;
+}
+
+tamis_status tamis_imatrix_check_model(const tamis_imatrix *m, const char *const *names,
+                                       const char *model_path, tamis_error *err) {
+    tamis_gguf *g = NULL;
+    uint64_t n_known = 0;
+    tamis_status st = TAMIS_OK;
+    if (tamis_gguf_open(model_path, NULL, &g, NULL)) return TAMIS_OK;
+    for (uint64_t i = 0; !st && i < m->n_entries; i++) {
+        const tamis_imatrix_entry *e = &m->entries[i];
+        const tamis_gguf_tensor *t = tamis_gguf_find_tensor(g, e->name);
+        if (!t) continue;
+        n_known++;
+        const uint64_t n_values = t->ne[0] * t->ne[2] * t->ne[3];
+        if (e->n_values != n_values)
+            st = tamis_fail(
+                err, TAMIS_BAD_INPUT,
+                "%s: entry '%s' has %llu values, %s wants %llu: it was made for another "
+                "model",
+                names[e->i_source], e->name, (ull)e->n_values, model_path, (ull)n_values);
+    }
+    if (!st && n_known == 0)
+        st = tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "%s: none of its entries names a tensor of %s; it was made for another model",
+            names[m->entries[0].i_source], model_path);
+    tamis_gguf_close(g);
     return st;
 }

@@ -28,12 +28,18 @@ tamis_status tamis_imatrix_load_merged(const char *const *paths, size_t n_paths,
 tamis_status tamis_imatrix_merge(tamis_imatrix *into, tamis_imatrix *more, const char *const *names,
                                  const tamis_log *log, tamis_error *err) TAMIS_MUST_USE;
 
-/* Put the files before a run's matrix *run, sorted or not, whose chunk size is used and whose
- * datasets come last. An entry with several equal counts that the run counts once (a dense 3-D
- * weight of an older file) is counted once from here on. */
-tamis_status tamis_imatrix_merge_run(const char *const *paths, size_t n_paths, tamis_imatrix *run,
-                                     const char *run_name, const tamis_log *log,
+/* Put `files`, the sum of n_paths files of the run's chunk size, before a run's matrix *run, sorted
+ * or not, whose datasets come last; *files is emptied. An entry with several equal counts that the
+ * run counts once (a dense 3-D weight of an older file) is counted once from here on. */
+tamis_status tamis_imatrix_merge_run(tamis_imatrix *files, const char *const *paths, size_t n_paths,
+                                     tamis_imatrix *run, const char *run_name, const tamis_log *log,
                                      tamis_error *err) TAMIS_MUST_USE;
+
+/* Before a run on top of merged files: TAMIS_BAD_INPUT when none of m's entries names a tensor of
+ * the model (GGUF), or one has other sizes. names: as for tamis_imatrix_merge(). A model that
+ * cannot be opened is not looked at: the run will say why. */
+tamis_status tamis_imatrix_check_model(const tamis_imatrix *m, const char *const *names,
+                                       const char *model_path, tamis_error *err) TAMIS_MUST_USE;
 
 /* A legacy matrix (chunk_size 0) as others are: values and counts times chunk_size. */
 tamis_status tamis_imatrix_scale_legacy(tamis_imatrix *m, uint32_t chunk_size,
