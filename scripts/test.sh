@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Set up, build and run every test.
-#   scripts/test.sh           release build, then the same tests under ASan and UBSan
+#   scripts/test.sh           under ASan and UBSan, the fuzzers, then the same tests as released
 #   scripts/test.sh --quick   release build only
+# The fuzzers run TAMIS_FUZZ_SECONDS each (default: 60), where clang 14 is installed.
 # Tests that need the reference fixtures (../shared) are reported as skipped without them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 started=$SECONDS
 
-scripts/setup.sh
+scripts/setup.sh ${CI:+--clang}
 export CMAKE_ARGS=${CI:+-DTAMIS_WERROR=ON}
 
 suite() { # preset
@@ -22,6 +23,7 @@ if [ "${1:-}" != --quick ]; then
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
     suite asan
+    scripts/fuzz.sh "${TAMIS_FUZZ_SECONDS:-60}"
 fi
 suite release
 echo "test: all passed in $((SECONDS - started)) s"

@@ -55,9 +55,9 @@ static void copy_metadata(const tamis_gguf *g) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
-    tamis_gguf_options options = { .allow_gaps = n_bytes % 2 };
+    tamis_gguf_options options = {.allow_gaps = n_bytes % 2};
     tamis_gguf *g = NULL;
-    tamis_error err = { 0 };
+    tamis_error err = {0};
     static volatile uint64_t sink;
     uint64_t sum = 0;
     int64_t n_bad;
