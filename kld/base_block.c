@@ -24,6 +24,13 @@ bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_
     return true;
 }
 
+uint64_t tamis_base_section_max_bytes(const tamis_base_section *s) {
+    if (s->n_bytes == 0) return 0;
+    const uint64_t n_blocks = (s->n_bytes + s->block_bytes - 1) / s->block_bytes;
+    return n_blocks *
+           (TAMIS_BASE_BLOCK_HEAD_BYTES + (uint64_t)ZSTD_compressBound((size_t)s->block_bytes));
+}
+
 uint64_t tamis_base_get_u64(const uint8_t *bytes) {
     uint64_t value = 0;
     for (int i = 7; i >= 0; --i)

@@ -26,6 +26,9 @@ typedef struct tamis_base_section {
 bool tamis_base_section_of_rows(tamis_base_section *s, const char *name, uint64_t n_rows,
                                 uint64_t row_bytes, bool is_words);
 
+/* Bytes that the blocks of a section take at most, heads included. */
+uint64_t tamis_base_section_max_bytes(const tamis_base_section *s);
+
 /* Little-endian. */
 uint64_t tamis_base_get_u64(const uint8_t *bytes);
 void tamis_base_put_u64(uint8_t *bytes, uint64_t value);

@@ -108,9 +108,7 @@ static tamis_status write_head(tamis_base_coder *coder, tamis_output *out, const
     return st;
 }
 
-tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *info,
-                                  const tamis_kld_plan *plan, const float *hidden, tamis_head *head,
-                                  tamis_error *err) {
+static tamis_kld_base_info with_head(const tamis_kld_base_info *info, const tamis_head *head) {
     tamis_kld_base_info full = *info;
     full.head_type_id = tamis_head_type_id(head);
     full.weight_scale = tamis_head_weight_scale(head);
@@ -118,6 +116,26 @@ tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *i
     full.has_bias = tamis_head_bias(head) != NULL;
     full.parent.n_vocab = tamis_head_n_vocab(head);
     full.parent.n_embd = tamis_head_n_embd(head);
+    return full;
+}
+
+tamis_status tamis_kld_base_max_bytes(const char *path, const tamis_kld_base_info *info,
+                                      const tamis_kld_plan *plan, const tamis_head *head,
+                                      uint64_t *out, tamis_error *err) {
+    const tamis_kld_base_info full = with_head(info, head);
+    layout l;
+    tamis_status st = layout_of(&full, plan, path, &l, err);
+    if (st) return st;
+    *out = PREFIX_BYTES + HEADER_MAX_BYTES + 8;
+    for (int i = 0; i < N_SECTIONS; ++i)
+        *out += tamis_base_section_max_bytes(&l.sections[i]);
+    return TAMIS_OK;
+}
+
+tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *info,
+                                  const tamis_kld_plan *plan, const float *hidden, tamis_head *head,
+                                  tamis_error *err) {
+    const tamis_kld_base_info full = with_head(info, head);
     tamis_base_coder coder = {0};
     tamis_output *out = NULL;
     layout l;
@@ -158,8 +176,8 @@ static tamis_status read_header(const tamis_input *in, tamis_kld_base_info *info
     if (st) return st;
     if (memcmp(prefix, "_logits_", 8) == 0)
         return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: a base file of llama-perplexity, which holds 16-bit logits; write "
-                          "one with -m and --base",
+                          "%s: a base file of llama-perplexity, not one of kld; its layout is "
+                          "another",
                           path);
     if (memcmp(prefix, MAGIC, sizeof MAGIC) != 0)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s: not a base file (its first bytes are others)",

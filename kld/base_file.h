@@ -38,6 +38,11 @@ tamis_status tamis_kld_base_write(const char *path, const tamis_kld_base_info *i
                                   const tamis_kld_plan *plan, const float *hidden, tamis_head *head,
                                   tamis_error *err) TAMIS_MUST_USE;
 
+/* Bytes that tamis_kld_base_write() writes at most. */
+tamis_status tamis_kld_base_max_bytes(const char *path, const tamis_kld_base_info *info,
+                                      const tamis_kld_plan *plan, const tamis_head *head,
+                                      uint64_t *out, tamis_error *err) TAMIS_MUST_USE;
+
 /* A base file in memory (its large parts in scratch files when the budget says so). */
 typedef struct tamis_kld_base {
     tamis_kld_base_info info;

@@ -22,10 +22,12 @@ typedef struct tamis_kld_options {
     const char *text_path;   /* a text ... */
     const char *tokens_path; /* ... or raw int32 ids */
     bool parse_special;
-    int64_t n_ctx;         /* 0: 512, the base's, or all raw ids */
-    int64_t max_chunks;    /* 0: all */
-    const char *score;     /* NULL: "llama", or the base's */
-    const char *base_path; /* read when it exists, else written */
+    int64_t n_ctx;                /* 0: 512, the base's, or all raw ids */
+    int64_t max_chunks;           /* 0: all */
+    const char *score;            /* NULL: "llama", or the base's */
+    const char *base_path;        /* read when it exists (in either layout), else written */
+    const char *save_logits_path; /* base file in the layout of llama-perplexity, to be written */
+    const char *json_path;        /* written by the caller; only kept apart from the inputs */
 } tamis_kld_options;
 
 typedef struct tamis_kld_quant {
@@ -39,6 +41,8 @@ typedef struct tamis_kld_result {
     int64_t n_ctx, n_chunks, n_rows; /* n_rows: scored positions */
     tamis_kld_score score;
     tamis_perplexity parent_perplexity;
+    char llama_base[256]; /* name of the base file when it was one of llama-perplexity, else "" */
+    double llama_base_range; /* of its log-probabilities: 16, or 24 for ik_llama.cpp's */
     tamis_kld_quant *quants; /* [n_quants] in the order given */
     size_t n_quants;
 } tamis_kld_result;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/options.h"
@@ -18,7 +19,7 @@ typedef struct arguments {
     tamis_kld_options options;
     tamis_texts quants;
     const char *dump_path;
-    bool summary;
+    bool summary, is_peer_style;
 } arguments;
 
 static const char DESCRIPTION[] =
@@ -40,6 +41,23 @@ static const tamis_example EXAMPLES[] = {
     {"kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines"},
 };
 
+/* With --kl-divergence -m is what -q is without it. */
+static tamis_status take_peer_style(arguments *a, tamis_error *err) {
+    tamis_kld_options *o = &a->options;
+    if (!o->base_path || !o->parent_path)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "--kl-divergence compares -m FILE with --base FILE; give both, or the "
+                          "parent with -m and the models with -q");
+    tamis_status st = tamis_grow(&a->quants.items, &a->quants.capacity, a->quants.n_items + 1,
+                                 sizeof *a->quants.items, err);
+    if (st) return st;
+    memmove(a->quants.items + 1, a->quants.items, a->quants.n_items * sizeof *a->quants.items);
+    a->quants.items[0] = o->parent_path;
+    ++a->quants.n_items;
+    o->parent_path = NULL;
+    return TAMIS_OK;
+}
+
 /* Parse the command line. *is_done: help or version was printed. */
 static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, tamis_error *err) {
     tamis_kld_options *o = &a->options;
@@ -48,10 +66,12 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
     const tamis_option options[] = {
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "What to compare", 0, 0 },
         { 'm', "model",          TAMIS_OPTION_TEXT,  &o->parent_path, "FILE", "the parent, a GGUF file", 0, 0 },
-        { 'q', "quant",          TAMIS_OPTION_TEXTS, &a->quants, "FILE", "a model to compare with it; may be repeated", 0, 0 },
+        { 'q', "quant",          TAMIS_OPTION_TEXTS, &a->quants, "FILE", "a model to compare with it; may be repeated (silence is --quiet here, without a short form)", 0, 0 },
         { 'f', "file",           TAMIS_OPTION_TEXT,  &o->text_path, "FILE", "the text; one newline at its end is dropped", 0, 0 },
         { 0,   "tokens",         TAMIS_OPTION_TEXT,  &o->tokens_path, "FILE", "raw little-endian int32 ids in place of a text; one sequence unless --ctx is given", 0, 0 },
-        { 0,   "base",           TAMIS_OPTION_TEXT,  &o->base_path, "FILE", "the parent's side as a file: read when it exists, else written", 0, 0 },
+        { 0,   "base,kl-divergence-base", TAMIS_OPTION_TEXT,  &o->base_path, "FILE", "the parent's side as a file: read when it exists (this tool's or llama-perplexity's), else written", 0, 0 },
+        { 0,   "save-all-logits", TAMIS_OPTION_TEXT, &o->save_logits_path, "FILE", "write the parent's side in the layout of llama-perplexity, 16 bits for every token of the vocabulary", 0, 0 },
+        { 0,   "kl-divergence",  TAMIS_OPTION_FLAG,  &a->is_peer_style, NULL, "-m is the model to compare with the base, as in llama-perplexity", 0, 0 },
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "How", 0, 0 },
         { 'c', "ctx,ctx-size",   TAMIS_OPTION_INT,   &o->n_ctx, "N", "tokens per chunk (default: 512)", 1, 1 << 30 },
         { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default: all)", 1, INT64_MAX },
@@ -83,8 +103,10 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
                         "-m and -q, the text with -f",
                         positional.items[0]);
     tamis_texts_release(&positional);
+    if (!st && !*is_done && a->is_peer_style) st = take_peer_style(a, err);
     o->quant_paths = a->quants.items;
     o->n_quants = a->quants.n_items;
+    o->json_path = c->json_path && strcmp(c->json_path, "-") != 0 ? c->json_path : NULL;
     return st;
 }
 
@@ -94,7 +116,7 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     const bool json_to_stdout = json_path && strcmp(json_path, "-") == 0;
     tamis_kld_result result = {0};
     tamis_status st = TAMIS_OK;
-    if (json_path && !json_to_stdout) st = tamis_kld_check_output(&a->options, json_path, err);
+    if (a->options.json_path) st = tamis_kld_check_output(&a->options, json_path, err);
     if (!st) st = tamis_kld_run(&a->options, machine, &result, err);
     if (st) return st;
     if (!json_to_stdout) tamis_kld_report_text(&result, a->summary, stdout);

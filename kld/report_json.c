@@ -49,6 +49,12 @@ tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *p
     cJSON_AddStringToObject(text, "file", result->text.name);
     cJSON_AddStringToObject(text, "hash", result->text.hash);
     tamis_json_add_int(text, "n_tokens", result->text.n_tokens);
+    if (result->llama_base[0]) {
+        cJSON *base = cJSON_AddObjectToObject(root, "base");
+        cJSON_AddStringToObject(base, "file", result->llama_base);
+        cJSON_AddStringToObject(base, "layout", "llama-perplexity");
+        tamis_json_add_double(base, "range", result->llama_base_range);
+    }
     tamis_json_add_int(root, "n_ctx", result->n_ctx);
     tamis_json_add_int(root, "n_chunks", result->n_chunks);
     cJSON_AddStringToObject(root, "score", tamis_kld_score_name(result->score));

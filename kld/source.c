@@ -33,7 +33,8 @@ void tamis_kld_source_close(tamis_kld_source *source) {
 tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
                                    const tamis_kld_identity *quant, const tamis_log *log,
                                    tamis_error *err) {
-    if (strcmp(parent->arch, quant->arch) != 0)
+    const bool is_known = parent->arch[0]; /* a base of llama-perplexity names no model */
+    if (is_known && strcmp(parent->arch, quant->arch) != 0)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s has architecture %s, its parent %s has %s; only models of the same "
                           "one can be compared",
@@ -44,6 +45,7 @@ tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
                           "models with the same vocabulary can be compared",
                           quant->name, (long long)quant->n_vocab, parent->name,
                           (long long)parent->n_vocab);
+    if (!is_known) return TAMIS_OK;
     if (!parent->vocab_hash[0] || !quant->vocab_hash[0]) {
         tamis_warn(log,
                    "%s and %s: the tokenizer is not known here, only the number of tokens "
@@ -80,11 +82,22 @@ tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx
 
 tamis_status tamis_kld_check_output(const tamis_kld_options *options, const char *path,
                                     tamis_error *err) {
-    const char *const others[] = {options->parent_path, options->text_path, options->tokens_path,
-                                  path == options->base_path ? NULL : options->base_path};
+    const char *const others[] = {options->parent_path,
+                                  options->text_path,
+                                  options->tokens_path,
+                                  path == options->base_path ? NULL : options->base_path,
+                                  path == options->save_logits_path ? NULL
+                                                                    : options->save_logits_path,
+                                  path == options->json_path ? NULL : options->json_path};
     for (size_t i = 0; i < options->n_quants; ++i) {
         if (tamis_is_same_file(path, options->quant_paths[i]))
             return tamis_output_check(path, &options->quant_paths[i], 1, err);
     }
     return tamis_output_check(path, others, sizeof others / sizeof *others, err);
+}
+
+tamis_status tamis_kld_check_parts(const tamis_kld_source *source, const char *path,
+                                   tamis_error *err) {
+    if (!tamis_gguf_has_file(tamis_model_gguf(source->model), path)) return TAMIS_OK;
+    return tamis_output_check(path, &path, 1, err);
 }

@@ -22,9 +22,14 @@ tamis_status tamis_kld_source_open(const char *path, bool needs_tokenizer, const
 void tamis_kld_source_close(tamis_kld_source *source);
 void tamis_kld_source_drop_tokenizer(tamis_kld_source *source);
 
-/* TAMIS_BAD_INPUT naming both when their architectures or vocabularies differ. */
+/* TAMIS_BAD_INPUT naming both when their architectures or vocabularies differ; of a parent without
+ * an architecture (a base of llama-perplexity) only the number of tokens is known. */
 tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
                                    const tamis_kld_identity *quant, const tamis_log *log,
+                                   tamis_error *err) TAMIS_MUST_USE;
+
+/* TAMIS_BAD_USAGE when `path`, an output, is one of the files the model is made of. */
+tamis_status tamis_kld_check_parts(const tamis_kld_source *source, const char *path,
                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* The chunks of the text or ids that the options name, for a context of n_ctx (0: one chunk of all

@@ -18,6 +18,10 @@ typedef struct tamis_logit_kernels {
     /* out[0..2]: sum of exp(p - max_p), of exp(q - max_q), of exp(p - max_p) * (p - q). */
     void (*pair)(const float *p, const float *q, int64_t n, double max_p, double max_q,
                  double out[3]);
+    /* The same for log-probabilities p, without those of at most `cut`: sum of exp(p), of
+     * exp(q - max_q), of exp(p) * (p - q). */
+    void (*cut_pair)(const float *p, const float *q, int64_t n, double cut, double max_q,
+                     double out[3]);
 } tamis_logit_kernels;
 
 extern const tamis_logit_kernels tamis_logit_kernels_avx2, tamis_logit_kernels_avx512;
@@ -120,6 +124,31 @@ static inline void logit_pair(const float *p, const float *q, int64_t n, double 
         sum_p += ep;
         sum_q += eq;
         cross += ep * difference;
+    }
+    out[0] = logit_add_lanes(&sum_p);
+    out[1] = logit_add_lanes(&sum_q);
+    out[2] = logit_add_lanes(&cross);
+}
+
+/* Most of a row lies below the cut: eight lanes that all do cost one exp instead of two. */
+static inline void logit_cut_pair(const float *p, const float *q, int64_t n, double cut,
+                                  double max_q, double out[3]) {
+    logit_f64x8 sum_p = {0}, sum_q = {0}, cross = {0}, ep, eq;
+    for (int64_t i = 0; i < n; i += TAMIS_LOGIT_LANES) {
+        logit_load(p + i, n - i, &ep);
+        logit_load(q + i, n - i, &eq);
+        const logit_i64x8 is_kept = ep > cut;
+        const logit_f64x8 difference = ep - eq;
+        eq -= max_q;
+        logit_exp(&eq);
+        sum_q += eq;
+        int64_t any = 0;
+        for (int j = 0; j < TAMIS_LOGIT_LANES; ++j)
+            any |= is_kept[j];
+        if (!any) continue;
+        logit_exp(&ep);
+        sum_p += (logit_f64x8)(is_kept & (logit_i64x8)ep);
+        cross += (logit_f64x8)(is_kept & (logit_i64x8)(ep * difference));
     }
     out[0] = logit_add_lanes(&sum_p);
     out[1] = logit_add_lanes(&sum_q);

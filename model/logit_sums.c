@@ -10,11 +10,15 @@
 #include "formats/formats.h"
 #include "model/logit_kernels.h"
 
+/* Stored log-probabilities of at most this count as 0 (reference/files.md section C.2). */
+static const double STORED_CUT = -16.0;
+
 static const tamis_logit_kernels KERNELS_PLAIN = {
     .cpu = "plain",
     .largest = logit_largest,
     .sum = logit_sum,
     .pair = logit_pair,
+    .cut_pair = logit_cut_pair,
 };
 
 static const tamis_logit_kernels *kernels(void) {
@@ -84,4 +88,19 @@ void tamis_logit_pair_add(tamis_logit_pair *s, const float *p, const float *q, i
 double tamis_logit_pair_kld(const tamis_logit_pair *s) {
     double lse_difference = ((double)s->p.max - (double)s->q.max) + (log(s->p.sum) - log(s->q.sum));
     return s->cross / s->p.sum - lse_difference;
+}
+
+void tamis_logit_pair_add_stored(tamis_logit_pair *s, const float *p, const float *q, int64_t first,
+                                 int64_t n_cols) {
+    take_max(&s->p, p, first, n_cols);
+    s->q.sum *= take_max(&s->q, q, first, n_cols);
+    double sums[3];
+    kernels()->cut_pair(p, q, n_cols, STORED_CUT, (double)s->q.max, sums);
+    s->p.sum += sums[0];
+    s->q.sum += sums[1];
+    s->cross += sums[2];
+}
+
+double tamis_logit_pair_kld_stored(const tamis_logit_pair *s) {
+    return s->cross + s->p.sum * ((double)s->q.max + log(s->q.sum));
 }

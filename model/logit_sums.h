@@ -34,6 +34,14 @@ void tamis_logit_pair_add(tamis_logit_pair *s, const float *p, const float *q, i
  * rounding can leave up to about 1e-14 below 0. */
 double tamis_logit_pair_kld(const tamis_logit_pair *s);
 
+/* The same where P comes as log-probabilities of limited range, as base files of llama-perplexity
+ * hold them: those of at most -16 are left out, P is not made to sum to 1 again, p.sum is what is
+ * left of it and -p.target the negative log-likelihood (reference/files.md section C.2). A pair is
+ * fed by one of the two functions only. */
+void tamis_logit_pair_add_stored(tamis_logit_pair *s, const float *p, const float *q, int64_t first,
+                                 int64_t n_cols);
+double tamis_logit_pair_kld_stored(const tamis_logit_pair *s);
+
 /* exp(x) for x <= 0 as used above: relative error below 4e-16; x < -708 counts as -708. NaN stays.
  */
 double tamis_exp_nonpositive(double x);

@@ -6,4 +6,5 @@ const tamis_logit_kernels tamis_logit_kernels_avx2 = {
     .largest = logit_largest,
     .sum = logit_sum,
     .pair = logit_pair,
+    .cut_pair = logit_cut_pair,
 };

@@ -66,7 +66,25 @@ if [ -d "$im" ]; then
     expect 3 "has architecture qwen2, its parent .* has qwen3" \
         k -m "$im/wide.gguf" -q "$TAMIS_SHARED/fixtures/arch/qwen2.gguf" -f "$evaluation"
     expect 3 "another parent" k --base "$work/b" -m "$TAMIS_SHARED/models/tiny-qwen3-tuned.gguf"
-    expect 3 "llama-perplexity" k --base "$im/wide.base" -q "$im/wide.gguf"
+    # bases of llama-perplexity
+    expect 3 "wide.base one of 320" k --base "$im/wide.base" -q "$model"
+    expect 3 "the base has a vocabulary of 320" k --base "$im/wide.base" -m "$model" -q "$im/wide.gguf"
+    expect 3 "context of 128, not 64" k --base "$im/wide.base" -q "$im/wide.gguf" -c 64
+    expect 3 "chunks: 24, not 25" k --base "$im/wide.base" -q "$im/wide.gguf" --chunks 25
+    expect 3 "score llama, not all" k --base "$im/wide.base" -q "$im/wide.gguf" --score all
+    expect 3 "another text" k --base "$im/wide.base" -q "$im/wide.gguf" -f "$evaluation"
+    expect 2 "already in the layout" k --base "$im/wide.base" --save-all-logits "$work/again"
+    expect 2 "positions of --score llama only" \
+        k -m "$model" -f "$evaluation" $run --score all --save-all-logits "$work/all"
+    expect 2 "give both, or the parent" k -m "$model" -f "$evaluation" $run --kl-divergence
+    while IFS=$'\t' read -r file _ _ message _; do
+        case $file in base-*) ;; *) continue ;; esac
+        [ "$file" = base-n-vocab-320.base ] || # sound without the model
+            expect 3 "${message%%[:,]*}" k --base "$im/bad/$file" -q "$im/wide.gguf"
+    done <"$im/bad/README.tsv"
+fi
+if [ -d "$im" ] && k -m "$im/odd.gguf" -f "$evaluation" -c 16 --chunks 1 >/dev/null 2>&1; then
+    expect 3 "vocabulary of 319 tokens.* 320" k --base "$im/bad/base-n-vocab-320.base" -q "$im/odd.gguf"
 fi
 
 # Ctrl-C: exit 130, nothing left.
