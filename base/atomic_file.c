@@ -211,6 +211,14 @@ uint64_t tamis_output_size(const tamis_output *out) {
     return out->n_flushed + out->n_buffered;
 }
 
+tamis_status tamis_output_flush(tamis_output *out, tamis_error *err) {
+    return flush(out, err);
+}
+
+const char *tamis_output_written_path(const tamis_output *out) {
+    return out->temporary;
+}
+
 tamis_status tamis_output_write(tamis_output *out, const void *data, size_t n_bytes,
                                 tamis_error *err) {
     if (n_bytes > BUFFER_BYTES - out->n_buffered) {

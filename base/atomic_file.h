@@ -43,6 +43,10 @@ tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes,
 /* Bring what was written so far to the disk, so that the sync of a large output's commit is short.
  */
 tamis_status tamis_output_sync(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
+/* Hand what is buffered to the file, so that it can be read back. */
+tamis_status tamis_output_flush(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
+/* The file that holds what was written so far (borrowed); NULL for a pipe or a device. */
+const char *tamis_output_written_path(const tamis_output *out);
 
 /* Flush, fsync, rename over the target, fsync the directory; frees *out in every case. */
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;

@@ -170,6 +170,9 @@ tamis_status tamis_gguf_check_values(const tamis_gguf *g,
 /* --- names (keys that the reference fixes) --- */
 /* Name of a general.file_type value ("Q4_K_M"), or NULL. */
 const char *tamis_file_type_name(int64_t file_type);
+/* The i-th key that the format gives a meaning, "{arch}" standing for the architecture's name;
+ * NULL behind the last. */
+const char *tamis_gguf_known_key(size_t i);
 
 /* --- writing --- */
 typedef struct tamis_gguf_writer tamis_gguf_writer;
@@ -198,6 +201,11 @@ tamis_status tamis_gguf_set_copy(tamis_gguf_writer *w, const tamis_gguf *from,
                                  const tamis_gguf_kv *kv, tamis_error *err) TAMIS_MUST_USE;
 tamis_status tamis_gguf_set_all(tamis_gguf_writer *w, const tamis_gguf *from,
                                 tamis_error *err) TAMIS_MUST_USE;
+/* Copy an array of numbers or bools without some of its elements: keep[i] says whether element i
+ * stays. TAMIS_BAD_USAGE for any other value. */
+tamis_status tamis_gguf_set_filtered(tamis_gguf_writer *w, const tamis_gguf *from,
+                                     const tamis_gguf_kv *kv, const bool *keep,
+                                     tamis_error *err) TAMIS_MUST_USE;
 /* Remove a key; no error when absent. */
 void tamis_gguf_unset(tamis_gguf_writer *w, const char *key);
 
@@ -264,6 +272,11 @@ tamis_status tamis_gguf_write_copy(tamis_gguf_writer *w, const tamis_gguf *from,
  * (a hash). TAMIS_BAD_USAGE when the key holds no string of that length. */
 tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
                                        size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
+/* Open file i_file of what has been written, once all data was given and before commit, to see it
+ * as a reader will. *out: to be closed before commit; NULL when the output is a pipe or a device
+ * and cannot be read. */
+tamis_status tamis_gguf_open_written(tamis_gguf_writer *w, uint64_t i_file, tamis_gguf **out,
+                                     tamis_error *err) TAMIS_MUST_USE;
 /* Check that every tensor is complete, sync, rename. */
 tamis_status tamis_gguf_commit(tamis_gguf_writer *w, tamis_error *err) TAMIS_MUST_USE;
 

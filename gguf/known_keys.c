@@ -172,6 +172,10 @@ static const char *const attention_free[] = {"mamba", "mamba2",     "rwkv6",
 
 #define N_OF(table) (sizeof(table) / sizeof(table)[0])
 
+const char *tamis_gguf_known_key(size_t i) {
+    return i < N_OF(known) ? known[i].key : NULL;
+}
+
 static bool is_number(tamis_gguf_kind kind) {
     return gguf_kind_bytes(kind) && kind != TAMIS_GGUF_BOOL;
 }

@@ -236,6 +236,30 @@ tamis_status tamis_gguf_set_copy(tamis_gguf_writer *w, const tamis_gguf *from,
     return place(w, record, err);
 }
 
+tamis_status tamis_gguf_set_filtered(tamis_gguf_writer *w, const tamis_gguf *from,
+                                     const tamis_gguf_kv *kv, const bool *keep, tamis_error *err) {
+    const gguf_file *f = &from->files[0];
+    size_t width = kv->kind == TAMIS_GGUF_ARRAY ? gguf_kind_bytes(kv->elem_kind) : 0;
+    const uint8_t *values = gguf_file_payload(f, kv);
+    uint64_t n_kept = 0;
+    gguf_record record;
+    uint8_t *value;
+    if (width == 0) return tamis_fail(err, TAMIS_BAD_USAGE, "only arrays of numbers are filtered");
+    for (uint64_t i = 0; i < kv->n_elems; i++)
+        n_kept += keep[i];
+    tamis_status st = new_record(kv->key, kv->kind, 12 + n_kept * width, &record, &value, err);
+    if (st) return st;
+    gguf_store(value, 4, kv->elem_kind);
+    gguf_store(value + 4, 8, n_kept);
+    value += 12;
+    for (uint64_t i = 0; i < kv->n_elems; i++) {
+        if (!keep[i]) continue;
+        gguf_store(value, width, gguf_load(values + i * width, width, f->is_big_endian));
+        value += width;
+    }
+    return place(w, record, err);
+}
+
 tamis_status tamis_gguf_set_all(tamis_gguf_writer *w, const tamis_gguf *from, tamis_error *err) {
     tamis_status st = TAMIS_OK;
     for (int32_t i = 0; !st && i < tamis_gguf_n_kv(from); i++) {

@@ -13,6 +13,9 @@ enum { SAMPLE_ELEMS = 1 << 15, N_TYPES_MAX = 128 };
 /* Read, decode, hash and write, without the encoder. */
 static const double carry_s_per_byte = 1.0 / 1.5e9;
 
+/* Reading the result back. */
+static const double check_s_per_byte = 1.0 / 3e9;
+
 /* Numbers about normal, from a generator of Lehmer's: the search depends on how values lie. */
 static void fill_sample(float *x, float *importance) {
     uint32_t state = 12345;
@@ -37,7 +40,7 @@ static double time_encoder(const tamis_type *type, const float *x, const float *
 
 tamis_status tamis_quantize_estimate(const tamis_quantize_plan *plan, int n_threads, double *out,
                                      tamis_error *err) {
-    double per_weight[N_TYPES_MAX] = {0}, total = 0;
+    double per_weight[N_TYPES_MAX][2] = {{0}}, total = 0; /* without and with importance */
     tamis_status st = TAMIS_NO_RESOURCE;
     float *importance = NULL;
     uint8_t *blocks = NULL;
@@ -51,12 +54,13 @@ tamis_status tamis_quantize_estimate(const tamis_quantize_plan *plan, int n_thre
     for (int64_t i = 0; i < plan->n_steps; i++) {
         const tamis_quantize_step *s = &plan->steps[i];
         if (s->type == s->tensor->type || s->type->id >= N_TYPES_MAX) continue;
-        double *known = &per_weight[s->type->id];
+        double *known = &per_weight[s->type->id][s->importance != NULL];
         if (*known == 0)
             *known = time_encoder(s->type, x, s->importance ? importance : NULL, blocks);
         total += *known * (double)tamis_tensor_n_elems(s->tensor);
     }
     *out = total / (n_threads > 0 ? n_threads : tamis_n_cores()) +
+           (plan->self_check ? (double)plan->result_bytes * check_s_per_byte : 0) +
            (double)plan->source_bytes * carry_s_per_byte;
     st = TAMIS_OK;
 out:

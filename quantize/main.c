@@ -5,18 +5,22 @@
 #include <string.h>
 
 #include "base/atomic_file.h"
-#include "base/json.h"
+#include "base/checked.h"
 #include "base/options.h"
 #include "base/parse.h"
 #include "base/terminal.h"
 #include "base/threads.h"
 #include "quantize/quantize.h"
+#include "quantize/report.h"
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, leave_output, allow_requantize, dry_run;
-    const char *imatrix, *output_type, *embedding_type;
-    tamis_texts rules, include, exclude, positional;
+    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check;
+    const char *imatrix, *output_type, *embedding_type, *prune;
+    tamis_texts rules, rule_files, include, exclude, overrides, positional;
+    /* rules and files of them, in the order of the command line */
+    const char **all_rules;
+    bool *rule_is_file;
     /* from the positional arguments */
     const char *input, *output;
     char *output_made; /* when no output was given */
@@ -32,7 +36,14 @@ static tamis_status unknown_type(const char *text, tamis_error *err) {
     size_t n_names = 0;
     for (int i = 0; i < n_rows && n_names < 64; i++)
         names[n_names++] = rows[i].name;
-    const char *nearest = tamis_nearest(text, names, n_names);
+    const char *nearest = tamis_nearest(text, names, n_names), *removed = NULL;
+    int64_t number;
+    if (!tamis_parse_int(text, 0, 1000, "type", &number, NULL))
+        removed = tamis_file_type_name(number);
+    if (removed)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "file type %s (%s) was removed from the format and cannot be made", text,
+                          removed);
     return tamis_fail(err, TAMIS_BAD_USAGE, "unknown type '%s'%s%s", text,
                       nearest ? "; did you mean " : "", nearest ? nearest : "");
 }
@@ -89,6 +100,34 @@ static tamis_status read_type(const char *text, const char *option, const tamis_
     return TAMIS_OK;
 }
 
+/* Where a text lies in argv, which it was borrowed from. */
+static int position_of(const char *text, int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (text >= argv[i] && text <= argv[i] + strlen(argv[i])) return i;
+    return argc;
+}
+
+/* The first rule that matches wins, so the two options keep their order. */
+static tamis_status order_rules(arguments *a, int argc, char **argv, tamis_error *err) {
+    size_t n = a->rules.n_items + a->rule_files.n_items, i = 0, k = 0;
+    a->all_rules = tamis_alloc_array(n, sizeof *a->all_rules, err);
+    a->rule_is_file = a->all_rules ? tamis_alloc_array(n, sizeof *a->rule_is_file, err) : NULL;
+    if (!a->rule_is_file) return TAMIS_NO_RESOURCE;
+    while (i + k < n) {
+        bool is_file = i == a->rules.n_items || (k < a->rule_files.n_items &&
+                                                 position_of(a->rule_files.items[k], argc, argv) <
+                                                     position_of(a->rules.items[i], argc, argv));
+        a->rule_is_file[i + k] = is_file;
+        const char *text = is_file ? a->rule_files.items[k] : a->rules.items[i];
+        a->all_rules[i + k] = text;
+        if (is_file)
+            k++;
+        else
+            i++;
+    }
+    return TAMIS_OK;
+}
+
 static tamis_status make_options(const arguments *a, const tamis_log *log,
                                  tamis_quantize_options *o, tamis_error *err) {
     *o = (tamis_quantize_options){
@@ -96,116 +135,24 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .pure = a->pure,
         .leave_output = a->leave_output,
         .allow_requantize = a->allow_requantize,
-        .rules = a->rules.items,
-        .n_rules = a->rules.n_items,
+        .lax = a->lax,
+        .no_self_check = a->no_self_check,
+        .rules = a->all_rules,
+        .rule_is_file = a->rule_is_file,
+        .n_rules = a->rules.n_items + a->rule_files.n_items,
         .imatrix_path = a->imatrix,
         .include = a->include.items,
         .n_include = a->include.n_items,
         .exclude = a->exclude.items,
         .n_exclude = a->exclude.n_items,
+        .prune = a->prune,
+        .overrides = a->overrides.items,
+        .n_overrides = a->overrides.n_items,
         .log = log,
     };
     tamis_status st = read_type(a->output_type, "--output-tensor-type", &o->output_type, err);
     if (st == TAMIS_OK)
         st = read_type(a->embedding_type, "--token-embedding-type", &o->embedding_type, err);
-    return st;
-}
-
-/* --- what is printed --- */
-
-static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, int64_t i) {
-    const tamis_quantize_step *s = &plan->steps[i];
-    char name[160], size[32];
-    tamis_escape(s->tensor->name, strlen(s->tensor->name), name, sizeof name);
-    tamis_format_size(s->n_bytes, size, sizeof size);
-    double bpw = (double)s->n_bytes * 8 / (double)tamis_tensor_n_elems(s->tensor);
-    if (s->type == s->tensor->type)
-        tamis_info(log, "[%4lld/%4lld] %-36s %7s            %7.4f bpw %10s", (long long)i + 1,
-                   (long long)plan->n_steps, name, s->type->name, bpw, size);
-    else
-        tamis_info(log, "[%4lld/%4lld] %-36s %7s -> %-7s %7.4f bpw %10s%s%s%s%s", (long long)i + 1,
-                   (long long)plan->n_steps, name, s->tensor->type->name, s->type->name, bpw, size,
-                   s->importance ? "  importance" : "", s->type != s->wanted ? "  instead of " : "",
-                   s->type != s->wanted ? s->wanted->name : "",
-                   s->type != s->wanted ? ": rows do not divide into its blocks" : "");
-}
-
-static void print_plan(const tamis_log *log, const tamis_quantize_plan *plan, double estimate_s) {
-    char from[32], to[32], file[32], duration[32];
-    for (int64_t i = 0; i < plan->n_steps; i++)
-        print_step(log, plan, i);
-    tamis_info(log, "%s: %lld tensors, %lld to encode, %lld with importance", plan->file_type->name,
-               (long long)plan->n_steps, (long long)plan->n_encoded,
-               (long long)plan->n_with_importance);
-    tamis_info(log, "source  %10s  %6.3f bits per weight",
-               tamis_format_size(plan->source_bytes, from, sizeof from),
-               tamis_quantize_source_bpw(plan));
-    tamis_info(log, "result  %10s  %6.3f bits per weight; the file: %llu bytes (%s)",
-               tamis_format_size(plan->result_bytes, to, sizeof to),
-               tamis_quantize_result_bpw(plan), (unsigned long long)plan->file_bytes,
-               tamis_format_size(plan->file_bytes, file, sizeof file));
-    tamis_info(log, "time    about %s",
-               tamis_format_seconds(estimate_s < 0.1 ? 0.1 : estimate_s, duration, sizeof duration));
-    if (plan->n_fallbacks > 0)
-        tamis_warn(log,
-                   "%lld of %lld tensors took another type: their rows do not divide into "
-                   "blocks of the wanted one",
-                   (long long)plan->n_fallbacks, (long long)plan->n_steps);
-}
-
-static void print_result(const arguments *a, const tamis_log *log, const tamis_quantize_plan *plan,
-                         double seconds) {
-    char size[32], time_text[32], peak[32];
-    tamis_info(log, "%s: %s, %.3f bits per weight, %lld fallbacks, %s, peak memory %s", a->output,
-               tamis_format_size(plan->file_bytes, size, sizeof size),
-               tamis_quantize_result_bpw(plan), (long long)plan->n_fallbacks,
-               tamis_format_seconds(seconds, time_text, sizeof time_text),
-               tamis_format_size(tamis_memory_peak_bytes(), peak, sizeof peak));
-}
-
-/* --- JSON --- */
-
-static cJSON *step_to_json(const tamis_quantize_step *s) {
-    cJSON *o = cJSON_CreateObject();
-    tamis_json_add_bytes(o, "name", s->tensor->name, strlen(s->tensor->name));
-    cJSON *ne = cJSON_AddArrayToObject(o, "ne");
-    for (int32_t d = 0; d < s->tensor->n_dims; d++)
-        cJSON_AddItemToArray(ne, cJSON_CreateNumber((double)s->tensor->ne[d]));
-    cJSON_AddStringToObject(o, "source_type", s->tensor->type->name);
-    cJSON_AddStringToObject(o, "type", s->type->name);
-    if (s->wanted != s->type) cJSON_AddStringToObject(o, "fallback_from", s->wanted->name);
-    cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
-    tamis_json_add_uint(o, "source_bytes", s->tensor->n_bytes);
-    tamis_json_add_uint(o, "bytes", s->n_bytes);
-    return o;
-}
-
-static tamis_status write_json(const arguments *a, const tamis_quantize_plan *plan, double seconds,
-                               tamis_error *err) {
-    if (!a->common.json_path) return TAMIS_OK;
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "version", tamis_version());
-    cJSON_AddStringToObject(o, "source", a->input);
-    if (!a->dry_run) cJSON_AddStringToObject(o, "output", a->output);
-    cJSON_AddStringToObject(o, "file_type", plan->file_type->name);
-    if (a->imatrix) cJSON_AddStringToObject(o, "imatrix", a->imatrix);
-    cJSON *steps = cJSON_AddArrayToObject(o, "tensors");
-    for (int64_t i = 0; i < plan->n_steps; i++)
-        cJSON_AddItemToArray(steps, step_to_json(&plan->steps[i]));
-    tamis_json_add_uint(o, "weights", plan->n_elems);
-    tamis_json_add_uint(o, "source_bytes", plan->source_bytes);
-    tamis_json_add_uint(o, "result_bytes", plan->result_bytes);
-    tamis_json_add_uint(o, "file_bytes", plan->file_bytes);
-    tamis_json_add_double(o, "source_bits_per_weight", tamis_quantize_source_bpw(plan));
-    tamis_json_add_double(o, "bits_per_weight", tamis_quantize_result_bpw(plan));
-    tamis_json_add_int(o, "encoded_tensors", plan->n_encoded);
-    tamis_json_add_int(o, "fallbacks", plan->n_fallbacks);
-    if (!a->dry_run) {
-        tamis_json_add_double(o, "seconds", seconds);
-        tamis_json_add_uint(o, "peak_memory_bytes", tamis_memory_peak_bytes());
-    }
-    tamis_status st = tamis_json_write(o, a->common.json_path, err);
-    cJSON_Delete(o);
     return st;
 }
 
@@ -215,15 +162,17 @@ static tamis_status write_json(const arguments *a, const tamis_quantize_plan *pl
 static tamis_status check_outputs(const arguments *a, tamis_error *err) {
     const char *json_path = a->common.json_path;
     const char *const others[] = {a->input, a->imatrix, a->dry_run ? NULL : a->output};
+    bool is_file = json_path && strcmp(json_path, "-") != 0;
     tamis_status st = TAMIS_OK;
     if (!a->dry_run) st = tamis_output_check(a->output, others, 2, err);
-    if (!st && json_path && strcmp(json_path, "-") != 0)
-        st = tamis_output_check(json_path, others, 3, err);
+    if (!st && is_file) st = tamis_output_check(json_path, others, 3, err);
+    for (size_t i = 0; !st && is_file && i < a->rule_files.n_items; i++)
+        st = tamis_output_check(json_path, &a->rule_files.items[i], 1, err);
     return st;
 }
 
 static tamis_status work(const arguments *a, tamis_error *err) {
-    double start = tamis_now_s(), estimate_s = 0;
+    double start = tamis_now_s(), estimate_s = -1;
     tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
     /* A dry run's plan is its result. */
     bool plan_is_result = a->dry_run && !(a->common.json_path && !strcmp(a->common.json_path, "-"));
@@ -240,18 +189,22 @@ static tamis_status work(const arguments *a, tamis_error *err) {
     if (st == TAMIS_OK) st = check_outputs(a, err);
     if (st == TAMIS_OK) st = tamis_gguf_open(a->input, &open_options, &source, err);
     if (st == TAMIS_OK) st = tamis_quantize_plan_new(source, &options, &plan, err);
-    if (st == TAMIS_OK)
+    if (st == TAMIS_OK && !plan_log.is_quiet)
         st = tamis_quantize_estimate(plan, (int)a->common.n_threads, &estimate_s, err);
     if (st) goto out;
-    print_plan(&plan_log, plan, estimate_s);
+    tamis_quantize_report_plan(plan, estimate_s, &plan_log);
     if (!a->dry_run) {
         progress = tamis_progress_new(stderr, a->common.quiet);
         st = tamis_quantize_run(plan, a->output, (int)a->common.n_threads, &budget, progress, err);
         if (st) goto out;
-        print_result(a, &log, plan, tamis_now_s() - start);
+        tamis_quantize_report_result(plan, a->output, tamis_now_s() - start, &log);
     }
     if (plan_is_result) st = tamis_flush_results(err);
-    if (st == TAMIS_OK) st = write_json(a, plan, tamis_now_s() - start, err);
+    if (st == TAMIS_OK && a->common.json_path) {
+        const tamis_quantize_names names = {a->input, a->dry_run ? NULL : a->output, a->imatrix};
+        st = tamis_quantize_report_json(plan, &names, tamis_now_s() - start, a->common.json_path,
+                                        err);
+    }
 out:
     tamis_progress_free(progress);
     tamis_quantize_plan_free(plan);
@@ -334,7 +287,12 @@ int main(int argc, char **argv) {
         {0, "output-tensor-type", TAMIS_OPTION_TEXT, &a.output_type, "T", "type of output.weight, e.g. q6_K", 0, 0},
         {0, "token-embedding-type", TAMIS_OPTION_TEXT, &a.embedding_type, "T", "type of the token embeddings", 0, 0},
         {0, "tensor-type", TAMIS_OPTION_TEXTS, &a.rules, "REGEX=T", "type of tensors whose name matches; the first rule wins; repeatable", 0, 0},
+        {0, "tensor-type-file", TAMIS_OPTION_TEXTS, &a.rule_files, "FILE", "such rules from a file, separated by white space; repeatable", 0, 0},
+        {0, "prune-layers", TAMIS_OPTION_TEXT, &a.prune, "L0,L1,...", "leave these layers out and number the rest anew", 0, 0},
+        {0, "override-kv", TAMIS_OPTION_TEXTS, &a.overrides, "KEY=TYPE:VALUE", "set a key of the result; TYPE is int, float, bool or str; repeatable", 0, 0},
         {0, "allow-requantize", TAMIS_OPTION_FLAG, &a.allow_requantize, NULL, "accept a source that is quantized already, with its loss", 0, 0},
+        {0, "lax", TAMIS_OPTION_FLAG, &a.lax, NULL, "a rule, name or key without effect is a warning, not an error", 0, 0},
+        {0, "no-self-check", TAMIS_OPTION_FLAG, &a.no_self_check, NULL, "do not read the result back", 0, 0},
         {0, "dry-run", TAMIS_OPTION_FLAG, &a.dry_run, NULL, "print the plan, exact to the byte, and write nothing", 0, 0},
         TAMIS_COMMON_OPTIONS(&a.common),
     };
@@ -373,13 +331,18 @@ int main(int argc, char **argv) {
         code = 0;
     } else {
         if (st == TAMIS_OK) st = read_positional(&a, &err);
+        if (st == TAMIS_OK) st = order_rules(&a, argc, argv, &err);
         tamis_interrupt_install();
         if (st == TAMIS_OK) st = work(&a, &err);
         code = st ? tamis_report("quantize", &err) : 0;
     }
     free(types);
     free(a.output_made);
+    free(a.all_rules);
+    free(a.rule_is_file);
     tamis_texts_release(&a.rules);
+    tamis_texts_release(&a.rule_files);
+    tamis_texts_release(&a.overrides);
     tamis_texts_release(&a.include);
     tamis_texts_release(&a.exclude);
     tamis_texts_release(&a.positional);

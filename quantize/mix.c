@@ -21,6 +21,7 @@ enum {
     TQ1_0 = 34,
     TQ2_0 = 35,
     MXFP4 = 39,
+    NVFP4 = 40,
     Q1_0 = 41,
     Q2_0 = 42,
     F32 = TAMIS_TYPE_F32,
@@ -77,6 +78,7 @@ static const tamis_file_type file_types[] = {
     { 2, "Q4_0", Q4_0, "one scale per 32 weights"},
     { 3, "Q4_1", Q4_1, "scale and minimum per 32 weights"},
     {38, "MXFP4_MOE", MXFP4, NULL},
+    {39, "NVFP4", NVFP4, NULL},
     { 8, "Q5_0", Q5_0, "one scale per 32 weights"},
     { 9, "Q5_1", Q5_1, "scale and minimum per 32 weights"},
     {19, "IQ2_XXS", IQ2_XXS, NULL},
@@ -269,16 +271,19 @@ int64_t mix_layer_of(const char *name) {
     return *p == '.' ? layer : -1;
 }
 
-bool mix_is_quantizable(const tamis_gguf_tensor *t) {
-    size_t n = strlen(t->name);
+bool mix_is_quantizable(const char *name, const tamis_gguf_tensor *t) {
+    size_t n = strlen(name);
     if (t->ne[1] == 1 && t->ne[2] == 1 && t->ne[3] == 1) return false;
-    if (n < 6 || strcmp(t->name + n - 6, "weight")) return false;
+    if (n < 6 || strcmp(name + n - 6, "weight")) return false;
     if (t->type && t->type->class == TAMIS_CLASS_INTEGER) return false;
-    if (!strcmp(t->name, "position_embd.weight") || !strcmp(t->name, "token_types.weight"))
-        return false;
+    if (!strcmp(name, "position_embd.weight") || !strcmp(name, "token_types.weight")) return false;
     for (size_t i = 0; i < COUNT(kept_parts); i++)
-        if (strstr(t->name, kept_parts[i])) return false;
+        if (strstr(name, kept_parts[i])) return false;
     return true;
+}
+
+bool mix_is_native(const tamis_type *type) {
+    return type && (type->id == MXFP4 || type->id == NVFP4);
 }
 
 bool mix_needs_importance(const tamis_file_type *file_type, const tamis_type *type,
@@ -298,14 +303,22 @@ static bool is_vlike(const char *name) {
            strstr(name, "attn_kv_b.weight");
 }
 
-/* Integer key "<arch>.<suffix>"; element 0 of an array. */
-static tamis_status arch_int(const tamis_gguf *g, tamis_bytes arch, const char *suffix,
-                             int64_t fallback, int64_t *out, tamis_error *err) {
+/* Integer key "<arch>.<suffix>", as overridden; element 0 of an array. */
+static tamis_status arch_int(const tamis_gguf *g, const key_overrides *overrides, tamis_bytes arch,
+                             const char *suffix, int64_t fallback, int64_t *out, tamis_error *err) {
     char key[256];
     tamis_gguf_kv kv;
     *out = fallback;
+    if (arch.n_bytes > 64) return TAMIS_OK;
     snprintf(key, sizeof key, "%.*s.%s", (int)arch.n_bytes, arch.data, suffix);
-    if (arch.n_bytes > 64 || !tamis_gguf_find(g, key, &kv) || kv.n_elems == 0) return TAMIS_OK;
+    const key_override *override = overrides_find(overrides, key);
+    if (override) {
+        *out = override->integer;
+        if (*out >= 0 && *out <= INT32_MAX) return TAMIS_OK;
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "--override-kv: key '%s' must be a whole number, 0 or more", key);
+    }
+    if (!tamis_gguf_find(g, key, &kv) || kv.n_elems == 0) return TAMIS_OK;
     if (!tamis_gguf_kv_int(g, &kv, 0, out) || *out < 0 || *out > INT32_MAX)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s: key '%s' must be a whole number, 0 or more",
                           tamis_gguf_path(g), key);
@@ -316,27 +329,41 @@ static bool is_arch(tamis_bytes arch, const char *name) {
     return arch.n_bytes == strlen(name) && !memcmp(arch.data, name, arch.n_bytes);
 }
 
-tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, bool has_imatrix,
+static tamis_status architecture(const tamis_gguf *g, const key_overrides *overrides,
+                                 tamis_bytes *out, tamis_error *err) {
+    const key_override *override = overrides_find(overrides, "general.architecture");
+    tamis_status st = TAMIS_OK;
+    if (override && override->text)
+        *out = (tamis_bytes){override->text, strlen(override->text)};
+    else
+        st = tamis_gguf_get_string(g, "general.architecture", out, err);
+    if (st) return tamis_fail_prefix(err, "%s", tamis_gguf_path(g));
+    if (!out->data) *out = (tamis_bytes){"", 0};
+    return TAMIS_OK;
+}
+
+tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, const key_overrides *overrides,
+                            const tamis_quantize_step *steps, int64_t n_steps, bool has_imatrix,
                             tamis_error *err) {
     memset(mix, 0, sizeof *mix);
     mix->has_imatrix = has_imatrix;
     mix->is_tied = true;
     int64_t n_named_layers = 0, n_heads = 0, n_heads_kv = 0;
-    for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++) {
-        const char *name = tamis_gguf_tensor_at(g, i)->name;
+    for (int64_t i = 0; i < n_steps; i++) {
+        const char *name = steps[i].name;
         if (is_vlike(name)) mix->n_vlike++;
         if (mix_is_output(name)) mix->is_tied = false;
         if (mix_layer_of(name) >= n_named_layers) n_named_layers = mix_layer_of(name) + 1;
     }
     tamis_bytes arch;
-    tamis_status st = tamis_gguf_get_string(g, "general.architecture", &arch, err);
-    if (st) return tamis_fail_prefix(err, "%s", tamis_gguf_path(g));
-    if (!arch.data) arch = (tamis_bytes){"", 0};
-    st = arch_int(g, arch, "block_count", n_named_layers, &mix->n_layers, err);
-    if (st == TAMIS_OK) st = arch_int(g, arch, "attention.head_count", 0, &n_heads, err);
+    tamis_status st = architecture(g, overrides, &arch, err);
+    if (st) return st;
+    /* Of the source, also when layers are dropped: as llama-quantize counts them. */
+    st = arch_int(g, overrides, arch, "block_count", n_named_layers, &mix->n_layers, err);
+    if (st == TAMIS_OK) st = arch_int(g, overrides, arch, "attention.head_count", 0, &n_heads, err);
     if (st == TAMIS_OK)
-        st = arch_int(g, arch, "attention.head_count_kv", n_heads, &n_heads_kv, err);
-    if (st == TAMIS_OK) st = arch_int(g, arch, "expert_count", 0, &mix->n_experts, err);
+        st = arch_int(g, overrides, arch, "attention.head_count_kv", n_heads, &n_heads_kv, err);
+    if (st == TAMIS_OK) st = arch_int(g, overrides, arch, "expert_count", 0, &mix->n_experts, err);
     if (st) return st;
     mix->n_heads_per_kv = n_heads_kv > 0 ? n_heads / n_heads_kv : 0;
     mix->is_falcon = is_arch(arch, "falcon");
@@ -406,8 +433,8 @@ static int32_t choose_output(const mix_state *mix, const tamis_file_type *file_t
 }
 
 int32_t mix_choose(mix_state *mix, const tamis_file_type *file_type, const tamis_type *output_type,
-                   const tamis_gguf_tensor *t) {
-    uint32_t category = category_of(t->name);
+                   const char *name, const tamis_gguf_tensor *t) {
+    uint32_t category = category_of(name);
     uint64_t ft = UINT64_C(1) << file_type->id;
     int64_t *index = category == C_VLIKE  ? &mix->i_vlike
                      : category == C_DOWN ? &mix->i_down
@@ -419,8 +446,8 @@ int32_t mix_choose(mix_state *mix, const tamis_file_type *file_type, const tamis
         return choose_output(mix, file_type, output_type, t->ne[0]);
     if (ft & FT(MXFP4_MOE)) return t->ne[2] > 1 ? MXFP4 : Q8_0;
     /* With experts a layer may hold several tensors of a kind: count by the name's number. */
-    if (index && category != C_VLIKE && mix->n_experts > 1 && mix_layer_of(t->name) >= 0)
-        i = mix_layer_of(t->name);
+    if (index && category != C_VLIKE && mix->n_experts > 1 && mix_layer_of(name) >= 0)
+        i = mix_layer_of(name);
     uint32_t holds =
         conditions_of(mix, i, i_run, category == C_VLIKE ? mix->n_vlike : mix->n_layers);
     int32_t type_id = file_type->base_type_id;

@@ -11,59 +11,117 @@
 
 static int compare_steps(const void *a, const void *b) {
     const tamis_quantize_step *x = a, *y = b;
-    int64_t lx = mix_layer_of(x->tensor->name), ly = mix_layer_of(y->tensor->name);
+    int64_t lx = mix_layer_of(x->name), ly = mix_layer_of(y->name);
     if (lx != ly) return lx < ly ? -1 : 1;
-    return strcmp(x->tensor->name, y->tensor->name);
+    return strcmp(x->name, y->name);
 }
 
-static tamis_status list_steps(tamis_quantize_plan *plan, tamis_error *err) {
-    plan->n_steps = tamis_gguf_n_tensors(plan->source);
-    plan->steps = tamis_alloc_array((uint64_t)plan->n_steps, sizeof *plan->steps, err);
-    if (!plan->steps) return TAMIS_NO_RESOURCE;
-    for (int64_t i = 0; i < plan->n_steps; i++)
-        plan->steps[i].tensor = tamis_gguf_tensor_at(plan->source, i);
-    qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, compare_steps);
-    return TAMIS_OK;
+/* The tensors of the result in its order: sorted, or with --keep-split as in the source. */
+static tamis_status list_steps(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+                               const layer_map *layers, tamis_error *err) {
+    tamis_status st = layer_map_list_steps(layers, plan, err);
+    if (st == TAMIS_OK && !(o->keep_split && tamis_gguf_n_files(plan->source) > 1))
+        qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, compare_steps);
+    return st;
 }
 
 /* --- types --- */
 
+/* What the choice of types goes by, and which options had a say. */
+typedef struct chooser {
+    const tamis_quantize_options *options;
+    const tamis_type *base; /* NULL: everything keeps its type */
+    mix_state mix;
+    type_rules *rules;
+    bool used_leave, used_output_type, used_embedding_type;
+} chooser;
+
+/* `code`: TAMIS_BAD_USAGE when the type was asked for, TAMIS_BAD_INPUT when the mix came to it. */
 static tamis_status check_fit(const tamis_quantize_plan *plan, const tamis_quantize_step *s,
-                              tamis_error *err) {
+                              tamis_status code, tamis_error *err) {
     const tamis_type *type = s->type ? s->type : s->wanted;
     if (s->type && s->tensor->ne[0] % type->block_elems == 0) return TAMIS_OK;
-    return tamis_fail(err, TAMIS_BAD_USAGE,
+    return tamis_fail(err, code,
                       "%s: tensor '%s': rows of %llu do not divide into blocks of %u (%s); "
-                      "choose another type for it",
+                      "choose another type for it with --tensor-type",
                       tamis_gguf_path(plan->source), s->tensor->name,
                       (unsigned long long)s->tensor->ne[0], type->block_elems, type->name);
 }
 
-static tamis_status choose_type(tamis_quantize_plan *plan, const tamis_quantize_options *o,
-                                mix_state *mix, const type_rules *rules, tamis_quantize_step *s,
+/* The type that an option names for this tensor, or NULL. */
+static const tamis_type *option_type(chooser *c, const char *name) {
+    const tamis_quantize_options *o = c->options;
+    if (o->embedding_type && mix_is_embedding(name)) {
+        c->used_embedding_type = true;
+        return o->embedding_type;
+    }
+    if (!o->output_type || !mix_is_output(name)) return NULL;
+    c->used_output_type = true;
+    return o->output_type;
+}
+
+/* What the mix gives, before the fallback; advances its indices. */
+static const tamis_type *mix_type(chooser *c, mix_state *mix, const tamis_quantize_step *s) {
+    const tamis_quantize_options *o = c->options;
+    if (o->pure || c->base->class == TAMIS_CLASS_FLOAT) return c->base;
+    return tamis_type_by_id(mix_choose(mix, o->file_type, o->output_type, s->name, s->tensor));
+}
+
+static tamis_status choose_by_rule(const tamis_quantize_plan *plan, chooser *c, int64_t i_rule,
+                                   tamis_quantize_step *s, tamis_error *err) {
+    mix_state without_rule = c->mix; /* tensors with a rule do not count in the mix */
+    const tamis_type *from = s->tensor->type;
+    const tamis_type *else_wanted = mix_type(c, &without_rule, s);
+    const tamis_type *otherwise = mix_is_native(from) && !c->options->allow_requantize
+                                      ? from
+                                      : mix_fit_row(else_wanted, s->tensor->ne[0]);
+    s->wanted = type_rules_type(c->rules, i_rule);
+    s->type = mix_fit_row(s->wanted, s->tensor->ne[0]);
+    type_rules_note(c->rules, i_rule, s->type == otherwise ? RULE_SAME : RULE_CHANGES, s->name);
+    return check_fit(plan, s, TAMIS_BAD_USAGE, err);
+}
+
+static tamis_status choose_by_mix(tamis_quantize_plan *plan, chooser *c, tamis_quantize_step *s,
+                                  tamis_error *err) {
+    const tamis_type *from = s->tensor->type;
+    s->wanted = mix_type(c, &c->mix, s);
+    if (c->options->output_type && c->mix.is_tied && mix_is_embedding(s->name))
+        c->used_output_type |= s->wanted == c->options->output_type && !c->options->pure;
+    s->type = mix_fit_row(s->wanted, s->tensor->ne[0]);
+    if (!mix_is_native(from) || s->type == from || c->options->allow_requantize)
+        return check_fit(plan, s, TAMIS_BAD_INPUT, err);
+    s->wanted = s->type = from;
+    s->remark = "kept: the model was trained in these blocks";
+    plan->n_native++;
+    return TAMIS_OK;
+}
+
+static tamis_status choose_type(tamis_quantize_plan *plan, chooser *c, tamis_quantize_step *s,
                                 tamis_error *err) {
     const tamis_gguf_tensor *t = s->tensor;
-    const tamis_type *base = tamis_type_by_id(o->file_type->base_type_id);
+    int64_t i_rule;
+    tamis_status st = type_rules_match(c->rules, s->name, &i_rule, err);
+    if (st) return st;
     s->wanted = s->type = t->type;
-    if (!base || !mix_is_quantizable(t) || (mix_is_output(t->name) && o->leave_output))
+    if (!c->base || !mix_is_quantizable(s->name, t)) {
+        type_rules_note(c->rules, i_rule, RULE_KEPT, s->name);
+        if (c->base && t->type && t->type->class == TAMIS_CLASS_INTEGER && t->n_dims > 1)
+            s->remark = "kept: integers are never quantized";
         return TAMIS_OK;
-    if (o->embedding_type && mix_is_embedding(t->name)) {
-        s->wanted = s->type = o->embedding_type;
-        return check_fit(plan, s, err);
     }
-    if (o->output_type && mix_is_output(t->name)) {
-        s->wanted = s->type = o->output_type;
-        return check_fit(plan, s, err);
+    const tamis_type *by_option = NULL;
+    if (c->options->leave_output && mix_is_output(s->name)) {
+        c->used_leave = true;
+        by_option = t->type;
+    } else {
+        by_option = option_type(c, s->name);
     }
-    s->wanted = s->type = base;
-    if (base->class == TAMIS_CLASS_FLOAT) return TAMIS_OK;
-    const tamis_type *ruled = type_rules_match(rules, t->name);
-    if (ruled)
-        s->wanted = ruled;
-    else if (!o->pure)
-        s->wanted = tamis_type_by_id(mix_choose(mix, o->file_type, o->output_type, t));
-    s->type = mix_fit_row(s->wanted, t->ne[0]);
-    return check_fit(plan, s, err);
+    if (by_option) {
+        type_rules_note(c->rules, i_rule, RULE_OPTION, s->name);
+        s->wanted = s->type = by_option;
+        return check_fit(plan, s, TAMIS_BAD_USAGE, err);
+    }
+    return i_rule >= 0 ? choose_by_rule(plan, c, i_rule, s, err) : choose_by_mix(plan, c, s, err);
 }
 
 static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_quantize_options *o,
@@ -75,7 +133,8 @@ static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_qu
                           "%s: tensor '%s' has %s type (id %d) that cannot be read", path,
                           s->tensor->name, from ? "a retired" : "an unknown", s->tensor->type_id);
     if (s->type == from) return TAMIS_OK;
-    if (from->class == TAMIS_CLASS_QUANTIZED && !o->allow_requantize)
+    /* Trained blocks come here only when an option or a rule names another type for them. */
+    if (from->class == TAMIS_CLASS_QUANTIZED && !o->allow_requantize && !mix_is_native(from))
         return tamis_fail(
             err, TAMIS_BAD_INPUT,
             "%s: tensor '%s' is quantized already (%s); start from full precision, or "
@@ -90,115 +149,49 @@ static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_qu
     return TAMIS_OK;
 }
 
-/* --- importance --- */
-
-static bool holds_any(const char *name, const char *const *parts, uint64_t n_parts) {
-    for (uint64_t i = 0; i < n_parts; i++)
-        if (strstr(name, parts[i])) return true;
-    return false;
-}
-
-/* Drop entries that --include-weights and --exclude-weights rule out. */
-static void filter_entries(tamis_imatrix *m, const tamis_quantize_options *o) {
-    uint64_t n = 0;
-    for (uint64_t i = 0; i < m->n_entries; i++) {
-        tamis_imatrix_entry *e = &m->entries[i];
-        bool keep = (o->n_include == 0 || holds_any(e->name, o->include, o->n_include)) &&
-                    !holds_any(e->name, o->exclude, o->n_exclude);
-        if (keep) {
-            m->entries[n++] = *e;
-            continue;
-        }
-        free(e->name);
-        free(e->sums);
-        free(e->counts);
-    }
-    m->n_entries = n;
-}
-
-static tamis_status load_importance(tamis_quantize_plan *plan, const tamis_quantize_options *o,
-                                    tamis_error *err) {
-    if (!o->imatrix_path) return TAMIS_OK;
-    tamis_status st = tamis_imatrix_load(o->imatrix_path, &plan->imatrix, err);
-    if (st) return st;
-    uint64_t n_known = 0;
-    for (int64_t i = 0; i < plan->n_steps; i++)
-        n_known += tamis_imatrix_find(&plan->imatrix, plan->steps[i].tensor->name) != NULL;
-    if (n_known == 0)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: none of its %llu entries names a tensor of %s; it was made for "
-                          "another model",
-                          o->imatrix_path, (unsigned long long)plan->imatrix.n_entries,
-                          tamis_gguf_path(plan->source));
-    filter_entries(&plan->imatrix, o);
-    return TAMIS_OK;
-}
-
-/* Attach the entry of a tensor whose encoder can use it; *is_lacking when it has none. */
-static tamis_status attach_importance(const tamis_quantize_plan *plan,
-                                      const tamis_quantize_options *o, tamis_quantize_step *s,
-                                      bool *is_lacking, tamis_error *err) {
-    const tamis_gguf_tensor *t = s->tensor;
-    *is_lacking = false;
-    if (s->type == t->type) return TAMIS_OK;
-    bool is_needed = mix_needs_importance(o->file_type, s->type, t->name) ||
-                     s->type->importance == TAMIS_IMPORTANCE_REQUIRED;
-    if (!is_needed && s->type->importance == TAMIS_IMPORTANCE_IGNORED) return TAMIS_OK;
-    const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, t->name);
-    if (!e && is_needed)
-        return tamis_fail(err, o->imatrix_path ? TAMIS_BAD_INPUT : TAMIS_BAD_USAGE,
-                          "%s: tensor '%s' as %s in %s needs importance data%s",
-                          o->imatrix_path ? o->imatrix_path : tamis_gguf_path(plan->source),
-                          t->name, s->type->name, o->file_type->name,
-                          o->imatrix_path
-                              ? ", and there is none for it; make the matrix from more text, or "
-                                "give the tensor another type with --tensor-type"
-                              : "; make some with imatrix and give it with --imatrix");
-    if (!e) {
-        *is_lacking = !mix_is_output(t->name) && !mix_is_embedding(t->name);
-        return TAMIS_OK;
-    }
-    if (t->ne[2] == 0 || e->n_values / t->ne[2] != t->ne[0] || e->n_values % t->ne[2] != 0) {
-        if (mix_is_embedding(t->name) && !is_needed) {
-            tamis_warn(o->log, "%s: entry '%s' does not fit the tensor; it is quantized without",
-                       o->imatrix_path, t->name);
-            return TAMIS_OK;
-        }
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: entry '%s' has %llu values, the tensor wants %llu x %llu; the "
-                          "importance matrix was made for another model",
-                          o->imatrix_path, t->name, (unsigned long long)e->n_values,
-                          (unsigned long long)t->ne[0], (unsigned long long)t->ne[2]);
-    }
-    s->importance = e;
-    return TAMIS_OK;
-}
-
-/* One line naming the first few tensors that a matrix was given for but has no data. */
-static void warn_lacking(const tamis_quantize_options *o, const char *names, int64_t n_lacking) {
-    if (n_lacking == 0) return;
-    tamis_warn(o->log, "%s has no data for %lld tensors, quantized without: %s%s", o->imatrix_path,
-               (long long)n_lacking, names, n_lacking > 4 ? ", ..." : "");
-}
-
-static tamis_status attach_all(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+/* Options that name a tensor and had no say in anything. */
+static tamis_status check_used(const tamis_quantize_plan *plan, const chooser *c,
                                tamis_error *err) {
-    char names[4 * 66] = "";
-    size_t n_text = 0;
-    int64_t n_lacking = 0;
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        tamis_quantize_step *s = &plan->steps[i];
-        bool is_lacking;
-        tamis_status st = attach_importance(plan, o, s, &is_lacking, err);
+    const tamis_quantize_options *o = c->options;
+    const struct {
+        const char *option, *tensor;
+        bool is_given, is_used;
+    } rows[] = {
+        {"leave-output-tensor", "output.weight", o->leave_output, c->used_leave},
+        {"output-tensor-type", "output.weight", o->output_type != NULL, c->used_output_type},
+        {"token-embedding-type", "token_embd.weight", o->embedding_type != NULL,
+         c->used_embedding_type},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!rows[i].is_given || rows[i].is_used) continue;
+        bool is_there = tamis_gguf_find_tensor(plan->source, rows[i].tensor) != NULL;
+        const char *why = !c->base    ? "COPY keeps every tensor as it is"
+                          : !is_there ? "there is no such tensor, or it decides nothing"
+                                      : "another option decides about it";
+        tamis_status st = lax_fail(o, err, "--%s changes nothing in %s: '%s': %s", rows[i].option,
+                                   tamis_gguf_path(plan->source), rows[i].tensor, why);
         if (st) return st;
-        plan->n_with_importance += s->importance != NULL;
-        if (!is_lacking) continue;
-        if (n_lacking++ < 4)
-            n_text += (size_t)snprintf(names + n_text, sizeof names - n_text, "%s%s",
-                                       n_text ? ", " : "", s->tensor->name);
     }
-    if (o->imatrix_path) warn_lacking(o, names, n_lacking);
     return TAMIS_OK;
+}
+
+static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+                               const key_overrides *overrides, type_rules *rules,
+                               tamis_error *err) {
+    chooser c = {
+        .options = o,
+        .base = tamis_type_by_id(o->file_type->base_type_id),
+        .rules = rules,
+    };
+    tamis_status st = mix_state_init(&c.mix, plan->source, overrides, plan->steps, plan->n_steps,
+                                     o->imatrix_path != NULL, err);
+    for (int64_t i = 0; st == TAMIS_OK && i < plan->n_steps; i++) {
+        st = choose_type(plan, &c, &plan->steps[i], err);
+        if (st == TAMIS_OK) st = check_source(plan, o, &plan->steps[i], err);
+    }
+    if (st == TAMIS_OK) st = type_rules_check(rules, plan, o, err);
+    if (st == TAMIS_OK) st = check_used(plan, &c, err);
+    return st;
 }
 
 /* --- totals and the result's header --- */
@@ -221,62 +214,83 @@ static tamis_status count_bytes(tamis_quantize_plan *plan, tamis_error *err) {
 }
 
 static tamis_status prepare_writer(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+                                   const key_overrides *overrides, const layer_map *layers,
                                    tamis_error *err) {
     tamis_status st = tamis_gguf_writer_new(&plan->writer, err);
-    if (st == TAMIS_OK) st = provenance_set_keys(plan, o, plan->writer, err);
+    if (st == TAMIS_OK) st = provenance_set_keys(plan, o, overrides, layers, plan->writer, err);
     for (int64_t i = 0; st == TAMIS_OK && i < plan->n_steps; i++) {
         const tamis_quantize_step *s = &plan->steps[i];
-        st = tamis_gguf_add_tensor(plan->writer, s->tensor->name, s->type->id, s->tensor->n_dims,
+        st = tamis_gguf_add_tensor(plan->writer, s->name, s->type->id, s->tensor->n_dims,
                                    s->tensor->ne, err);
     }
     if (st == TAMIS_OK) st = tamis_gguf_writer_size(plan->writer, &plan->file_bytes, err);
     return st;
 }
 
+/* Files beside the source that are read: remembered, so that no output becomes one of them. */
+static tamis_status list_inputs(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+                                tamis_error *err) {
+    plan->inputs = tamis_alloc_array(o->n_rules + 1, sizeof *plan->inputs, err);
+    if (!plan->inputs) return TAMIS_NO_RESOURCE;
+    for (uint64_t i = 0; i <= o->n_rules; i++) {
+        const char *path = i == o->n_rules                         ? o->imatrix_path
+                           : o->rule_is_file && o->rule_is_file[i] ? o->rules[i]
+                                                                   : NULL;
+        if (!path) continue;
+        plan->inputs[plan->n_inputs] = tamis_copy_text(path, strlen(path), err);
+        if (!plan->inputs[plan->n_inputs++]) return TAMIS_NO_RESOURCE;
+    }
+    return TAMIS_OK;
+}
+
 static tamis_status check_options(const tamis_quantize_options *o, tamis_error *err) {
     if (!tamis_file_type_is_offered(o->file_type))
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s cannot be encoded yet", o->file_type->name);
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: its type %s cannot be encoded yet",
+                          o->file_type->name, tamis_type_by_id(o->file_type->base_type_id)->name);
     if (o->n_include > 0 && o->n_exclude > 0)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--include-weights and --exclude-weights do not go together");
     if (!o->imatrix_path && o->n_include + o->n_exclude > 0)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--%s-weights needs --imatrix",
                           o->n_include > 0 ? "include" : "exclude");
+    if (o->keep_split && o->shard_bytes + o->shard_tensors > 0)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "--keep-split and --shard-size or --shard-tensors do not go together");
     return TAMIS_OK;
 }
 
-tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
-                                     const tamis_quantize_options *options,
+tamis_status tamis_quantize_plan_new(const tamis_gguf *source, const tamis_quantize_options *o,
                                      tamis_quantize_plan **out, tamis_error *err) {
     *out = NULL;
     type_rules *rules = NULL;
+    key_overrides overrides = {0};
+    layer_map layers = {0};
     tamis_quantize_plan *plan = NULL;
-    mix_state mix;
-    tamis_status st = check_options(options, err);
+    tamis_status st = check_options(o, err);
     if (st) return st;
-    if ((st = type_rules_new(options->rules, options->n_rules, &rules, err))) goto out;
-    if ((st = type_rules_check(rules, source, err))) goto out;
+    if ((st = type_rules_new(o, &rules, err))) goto out;
+    if ((st = overrides_init(&overrides, source, o, err))) goto out;
+    if ((st = layer_map_init(&layers, source, o, err))) goto out;
     st = TAMIS_NO_RESOURCE;
     plan = tamis_alloc_array(1, sizeof *plan, err);
     if (!plan) goto out;
     plan->source = source;
-    plan->file_type = options->file_type;
+    plan->file_type = o->file_type;
+    plan->self_check = !o->no_self_check;
+    plan->log = o->log;
     tamis_imatrix_init(&plan->imatrix);
-    if ((st = list_steps(plan, err))) goto out;
-    if ((st = mix_state_init(&mix, source, options->imatrix_path != NULL, err))) goto out;
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        tamis_quantize_step *s = &plan->steps[i];
-        if ((st = choose_type(plan, options, &mix, rules, s, err))) goto out;
-        if ((st = check_source(plan, options, s, err))) goto out;
-    }
-    if ((st = load_importance(plan, options, err))) goto out;
-    if ((st = attach_all(plan, options, err))) goto out;
+    if ((st = list_inputs(plan, o, err))) goto out;
+    if ((st = list_steps(plan, o, &layers, err))) goto out;
+    if ((st = choose_all(plan, o, &overrides, rules, err))) goto out;
+    if ((st = importance_attach(plan, o, err))) goto out;
     if ((st = count_bytes(plan, err))) goto out;
-    if ((st = prepare_writer(plan, options, err))) goto out;
+    if ((st = prepare_writer(plan, o, &overrides, &layers, err))) goto out;
     *out = plan;
     plan = NULL;
 out:
     tamis_quantize_plan_free(plan);
+    layer_map_release(&layers);
+    overrides_release(&overrides);
     type_rules_free(rules);
     return st;
 }
@@ -285,6 +299,10 @@ void tamis_quantize_plan_free(tamis_quantize_plan *plan) {
     if (!plan) return;
     tamis_gguf_writer_free(plan->writer);
     tamis_imatrix_release(&plan->imatrix);
+    for (uint64_t i = 0; i < plan->n_inputs; i++)
+        free(plan->inputs[i]);
+    free(plan->inputs);
+    free(plan->names);
     free(plan->steps);
     free(plan);
 }

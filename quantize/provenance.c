@@ -48,12 +48,18 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     if (o->output_type) append(b, " --output-tensor-type %s", o->output_type->name);
     if (o->embedding_type) append(b, " --token-embedding-type %s", o->embedding_type->name);
     for (uint64_t i = 0; i < o->n_rules; i++)
-        append(b, " --tensor-type %s", o->rules[i]);
+        if (o->rule_is_file && o->rule_is_file[i])
+            append(b, " --tensor-type-file %s", base_name(o->rules[i]));
+        else
+            append(b, " --tensor-type %s", o->rules[i]);
     if (o->imatrix_path) append(b, " --imatrix %s", base_name(o->imatrix_path));
     for (uint64_t i = 0; i < o->n_include; i++)
         append(b, " --include-weights %s", o->include[i]);
     for (uint64_t i = 0; i < o->n_exclude; i++)
         append(b, " --exclude-weights %s", o->exclude[i]);
+    if (o->prune) append(b, " --prune-layers %s", o->prune);
+    for (uint64_t i = 0; i < o->n_overrides; i++)
+        append(b, " --override-kv %s", o->overrides[i]);
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 
@@ -98,8 +104,9 @@ static tamis_status set_parent_keys(const tamis_quantize_plan *plan,
 }
 
 tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
-                                 const tamis_quantize_options *options, tamis_gguf_writer *w,
-                                 tamis_error *err) {
+                                 const tamis_quantize_options *options,
+                                 const key_overrides *overrides, const layer_map *layers,
+                                 tamis_gguf_writer *w, tamis_error *err) {
     /* The set becomes one file; and what described other weights does not describe these. */
     static const char *const split[] = {"split.no", "split.count", "split.tensors.count"};
     static const char *const stale[] = {
@@ -121,5 +128,7 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
                                  (uint64_t)options->file_type->id, err);
     if (st == TAMIS_OK && options->imatrix_path) st = set_imatrix_keys(plan, options, w, err);
     if (st == TAMIS_OK) st = set_parent_keys(plan, options, w, err);
+    if (st == TAMIS_OK) st = layer_map_set_keys(layers, plan->source, options, w, err);
+    if (st == TAMIS_OK) st = overrides_set_keys(overrides, w, err);
     return st;
 }

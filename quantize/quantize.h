@@ -33,28 +33,41 @@ bool tamis_file_type_is_offered(const tamis_file_type *file_type);
 
 typedef struct tamis_quantize_options {
     const tamis_file_type *file_type;
-    bool pure;                        /* the base type for all, no mix */
-    bool leave_output;                /* keep output.weight as it is */
-    bool allow_requantize;            /* accept tensors that are quantized already */
-    const tamis_type *output_type;    /* of output.weight; NULL = by the mix */
+    bool pure;                     /* the base type for all, no mix */
+    bool leave_output;             /* keep output.weight as it is */
+    bool allow_requantize;         /* accept tensors that are quantized already */
+    bool lax;                      /* a rule or option without effect is a warning, not an error */
+    bool no_self_check;            /* do not read the result back */
+    bool keep_split;               /* a file of the result for every file of the source */
+    const tamis_type *output_type; /* of output.weight; NULL = by the mix */
     const tamis_type *embedding_type; /* of the token embeddings; NULL = by the mix */
     const char *const *rules;         /* "REGEX=TYPE", first match wins; borrowed */
+    const bool *rule_is_file;         /* [n_rules] true: the text is the path of a file of rules,
+                                         which stand in its place; NULL: there are none */
     uint64_t n_rules;
     const char *imatrix_path;   /* NULL = none */
     const char *const *include; /* use only matrix entries whose name holds one of these */
     uint64_t n_include;
     const char *const *exclude; /* drop entries whose name holds one of these */
     uint64_t n_exclude;
-    const tamis_log *log; /* warnings; may be NULL */
+    const char *prune;            /* layers to drop, "3,7"; NULL = none */
+    const char *const *overrides; /* "KEY=TYPE:VALUE" */
+    uint64_t n_overrides;
+    uint64_t shard_bytes, shard_tensors; /* most of a file of the result; 0 = no limit */
+    const tamis_log *log;                /* warnings; may be NULL */
 } tamis_quantize_options;
 
 /* What happens to one tensor. */
 typedef struct tamis_quantize_step {
     const tamis_gguf_tensor *tensor;       /* of the source; borrowed */
+    const char *name;                      /* in the result; another one when layers were dropped */
     const tamis_type *type;                /* in the result */
     const tamis_type *wanted;              /* before the fallback; = type without one */
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
     uint64_t n_bytes;                      /* in the result, without padding */
+    const char *remark;                    /* why it is not what one may expect, or NULL */
+    double relative_error; /* |x - x'| / |x| over all its weights, set by the run's self-check;
+                              0 for what is copied */
 } tamis_quantize_step;
 
 typedef struct tamis_quantize_plan {
@@ -62,17 +75,24 @@ typedef struct tamis_quantize_plan {
     const tamis_file_type *file_type;
     tamis_quantize_step *steps; /* in order of the result */
     int64_t n_steps;
+    char *names;     /* behind the steps' names when layers were dropped */
+    bool self_check; /* the run reads its result back */
+    bool is_checked; /* it has done so: the steps' errors are known */
+    char **inputs;   /* other files read: no output may be one of them */
+    uint64_t n_inputs;
     tamis_imatrix imatrix;               /* entries after include and exclude; empty without */
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
-    int64_t n_encoded, n_fallbacks, n_with_importance;
+    int64_t n_encoded, n_fallbacks, n_with_importance, n_native, n_pruned;
     tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */
-    uint64_t file_bytes;       /* exact size of the result */
+    uint64_t file_bytes;       /* exact size of the result, of all its files */
+    const tamis_log *log;      /* borrowed; may be NULL */
 } tamis_quantize_plan;
 
 /* Decide everything before any work. Refuses what would fail later: a source that is quantized
- * already, an importance matrix that lacks what is needed or has another shape, types that cannot
- * be encoded (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
+ * already, an importance matrix that lacks what is needed, has another shape or no sums, types that
+ * cannot be encoded, and rules, layers, keys and entries that name nothing or change nothing
+ * (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
  * `source` must outlive the plan. *out: free with tamis_quantize_plan_free(). */
 tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
                                      const tamis_quantize_options *options,
@@ -87,14 +107,22 @@ double tamis_quantize_result_bpw(const tamis_quantize_plan *plan);
 tamis_status tamis_quantize_estimate(const tamis_quantize_plan *plan, int n_threads, double *out,
                                      tamis_error *err) TAMIS_MUST_USE;
 
-/* Carry a plan out: the result appears at `path` whole or not at all. The same bytes for any
- * n_threads (0 = all cores). Memory: at most 256 MiB, for rows of any sane length, whatever the
+/* Carry a plan out: the result appears at `path` whole or not at all; with shards, at the names
+ * that tamis_gguf_writer_path() makes of it. The same bytes for any n_threads (0 = all cores).
+ * Before it appears it is read back: every tensor must be what was encoded, finite, and not zero
+ * where its source is not. Memory: at most 256 MiB, for rows of any sane length, whatever the
  * tensors' sizes; less when `budget` (may be NULL) says so. Call it once for a plan.
- * TAMIS_BAD_USAGE: `path` is a file of the source; TAMIS_BAD_INPUT: weights are not finite (tensor
- * and row named), the source became unreadable; TAMIS_NO_RESOURCE: no space (known before any
- * work), no permission, not enough memory; TAMIS_INTERRUPTED. Nothing is left behind then. */
+ * TAMIS_CHECK_FAILED: what was read back is not sound; TAMIS_BAD_USAGE: `path` is an input;
+ * TAMIS_BAD_INPUT: weights are not finite (tensor and row named), the source became unreadable;
+ * TAMIS_NO_RESOURCE: no space (known before any work), no permission, not enough memory;
+ * TAMIS_INTERRUPTED. Nothing is left behind then. */
 tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int n_threads,
                                 tamis_budget *budget, tamis_progress *progress,
                                 tamis_error *err) TAMIS_MUST_USE;
+
+/* After a run that was checked: up to n_max steps with the largest relative errors, largest first;
+ * returns their number. Copied tensors are never among them. */
+int tamis_quantize_worst(const tamis_quantize_plan *plan, int n_max,
+                         const tamis_quantize_step **out);
 
 #endif

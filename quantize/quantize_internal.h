@@ -1,8 +1,72 @@
-/* quantize_internal.h - what the files of this room share: the mix, the user's rules, the keys. */
+/* quantize_internal.h - what the files of this room share: the mix, the user's rules, the
+ * layers and keys that change, the importance matrix, the self-check. */
 #ifndef TAMIS_QUANTIZE_QUANTIZE_INTERNAL_H
 #define TAMIS_QUANTIZE_QUANTIZE_INTERNAL_H
 
+#include "base/threads.h"
 #include "quantize/quantize.h"
+
+/* --- lax.c: what has no effect --- */
+
+/* A rule, key, layer or name that has no effect: TAMIS_BAD_USAGE, or a warning and TAMIS_OK with
+ * --lax. */
+tamis_status lax_fail(const tamis_quantize_options *options, tamis_error *err, const char *format,
+                      ...) TAMIS_PRINTF(3, 4);
+/* Name of the tensor whose name is most like `wanted`, which may hold pieces of a pattern; NULL
+ * without any tensor. */
+const char *nearest_tensor(const tamis_quantize_plan *plan, const char *wanted);
+
+/* --- overrides.c: --override-kv --- */
+
+typedef struct key_override {
+    char *key;
+    tamis_gguf_kind kind;
+    int64_t integer; /* integers and bools */
+    double number;
+    char *text;
+} key_override;
+
+typedef struct key_overrides {
+    key_override *items;
+    uint64_t n_items;
+} key_overrides;
+
+/* Reads the options' texts and holds them against the source's keys. */
+tamis_status overrides_init(key_overrides *o, const tamis_gguf *source,
+                            const tamis_quantize_options *options, tamis_error *err) TAMIS_MUST_USE;
+void overrides_release(key_overrides *o);
+/* The override of a key, or NULL. `o` may be NULL. */
+const key_override *overrides_find(const key_overrides *o, const char *key);
+tamis_status overrides_set_keys(const key_overrides *o, tamis_gguf_writer *w,
+                                tamis_error *err) TAMIS_MUST_USE;
+
+/* --- prune.c: --prune-layers --- */
+
+typedef struct layer_map {
+    int64_t n_layers; /* of the source; 0: nothing is dropped */
+    int64_t n_kept;
+    int64_t *below; /* [n_layers + 1] layers dropped below this one */
+} layer_map;
+
+tamis_status layer_map_init(layer_map *map, const tamis_gguf *source,
+                            const tamis_quantize_options *options, tamis_error *err) TAMIS_MUST_USE;
+void layer_map_release(layer_map *map);
+/* Fill the plan's steps with the tensors that are left, under their new names. */
+tamis_status layer_map_list_steps(const layer_map *map, tamis_quantize_plan *plan,
+                                  tamis_error *err) TAMIS_MUST_USE;
+/* The keys that count layers or hold a value for each. */
+tamis_status layer_map_set_keys(const layer_map *map, const tamis_gguf *source,
+                                const tamis_quantize_options *options, tamis_gguf_writer *w,
+                                tamis_error *err) TAMIS_MUST_USE;
+
+/* --- importance.c: the matrix --- */
+
+/* Load the matrix, drop what --include-weights and --exclude-weights rule out, and give every step
+ * its entry; refuses what is missing or unsound. */
+tamis_status importance_attach(tamis_quantize_plan *plan, const tamis_quantize_options *options,
+                               tamis_error *err) TAMIS_MUST_USE;
+/* Rows of importance that an entry holds for a tensor. */
+uint64_t importance_n_matrices(const tamis_imatrix_entry *e, const tamis_gguf_tensor *t);
 
 /* --- mix.c: which type a file type gives a tensor --- */
 
@@ -14,16 +78,20 @@ typedef struct mix_state {
     int64_t i_vlike, i_down, i_gate, i_up;
 } mix_state;
 
-tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, bool has_imatrix,
+/* `steps`: what is left after --prune-layers; `overrides` may be NULL. */
+tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, const key_overrides *overrides,
+                            const tamis_quantize_step *steps, int64_t n_steps, bool has_imatrix,
                             tamis_error *err) TAMIS_MUST_USE;
 /* Type id for a quantizable tensor by the rules of peer-tools.md 1.5; advances the indices.
  * output_type: of --output-tensor-type, or NULL. */
 int32_t mix_choose(mix_state *mix, const tamis_file_type *file_type, const tamis_type *output_type,
-                   const tamis_gguf_tensor *t);
+                   const char *name, const tamis_gguf_tensor *t);
 /* A type whose block divides the row: the wanted one, its fallback, or f16; NULL = none. */
 const tamis_type *mix_fit_row(const tamis_type *wanted, uint64_t ne0);
 /* False for what always stays as it is (section 1.3, but for the options). */
-bool mix_is_quantizable(const tamis_gguf_tensor *t);
+bool mix_is_quantizable(const char *name, const tamis_gguf_tensor *t);
+/* True for blocks that models are trained in: they are copied bit for bit unless told otherwise. */
+bool mix_is_native(const tamis_type *type);
 /* True when the type must not be used for this tensor without importance data. */
 bool mix_needs_importance(const tamis_file_type *file_type, const tamis_type *type,
                           const char *name);
@@ -32,17 +100,35 @@ bool mix_is_output(const char *name);
 /* Layer number of "blk.N.", or -1. */
 int64_t mix_layer_of(const char *name);
 
-/* --- rules.c: the user's --tensor-type --- */
+/* --- rules.c: the user's --tensor-type and --tensor-type-file --- */
+
+/* What became of a tensor that a rule was the first to match. */
+typedef enum rule_effect {
+    RULE_CHANGES, /* another type than without the rule */
+    RULE_SAME,    /* the type it would have anyway */
+    RULE_KEPT,    /* the tensor is never quantized, or stays by an option */
+    RULE_OPTION,  /* --output-tensor-type or --token-embedding-type decides */
+} rule_effect;
 
 typedef struct type_rules type_rules;
-tamis_status type_rules_new(const char *const *texts, uint64_t n_texts, type_rules **out,
+/* Limits: 4096 rules, 1024 bytes each, files of 1 MiB. */
+tamis_status type_rules_new(const tamis_quantize_options *options, type_rules **out,
                             tamis_error *err) TAMIS_MUST_USE;
-void type_rules_free(type_rules *rules);
-/* TAMIS_BAD_USAGE when a rule matches no tensor at all, with the nearest name. */
-tamis_status type_rules_check(const type_rules *rules, const tamis_gguf *g,
+/* The rules of one text as a file holds them: separated by white space, '#' comments to the end of
+ * the line. `path` is for messages. */
+tamis_status type_rules_parse(const char *text, size_t n_bytes, const char *path, type_rules **out,
                               tamis_error *err) TAMIS_MUST_USE;
-/* Type of the first rule whose pattern occurs in the name, or NULL. */
-const tamis_type *type_rules_match(const type_rules *rules, const char *name);
+void type_rules_free(type_rules *rules);
+/* *i_rule: the first rule whose pattern occurs in the name, or -1. Each tensor is asked about
+ * once. Fails when a pattern takes too many steps. */
+tamis_status type_rules_match(type_rules *rules, const char *name, int64_t *i_rule,
+                              tamis_error *err) TAMIS_MUST_USE;
+const tamis_type *type_rules_type(const type_rules *rules, int64_t i_rule);
+void type_rules_note(type_rules *rules, int64_t i_rule, rule_effect effect, const char *name);
+/* After all tensors: rules without effect. */
+tamis_status type_rules_check(const type_rules *rules, const tamis_quantize_plan *plan,
+                              const tamis_quantize_options *options,
+                              tamis_error *err) TAMIS_MUST_USE;
 
 /* --- provenance.c: keys of the result --- */
 
@@ -51,9 +137,36 @@ const tamis_type *type_rules_match(const type_rules *rules, const char *name);
 /* Copy the source's keys and set what this run changes. The hashes of the parent's files are put
  * in by the run (KEY_PARENT_SHA256 holds zeros of the same length until then). */
 tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
-                                 const tamis_quantize_options *options, tamis_gguf_writer *w,
-                                 tamis_error *err) TAMIS_MUST_USE;
+                                 const tamis_quantize_options *options,
+                                 const key_overrides *overrides, const layer_map *layers,
+                                 tamis_gguf_writer *w, tamis_error *err) TAMIS_MUST_USE;
 /* Length of the value of KEY_PARENT_SHA256: 64 hex digits per file, separated by commas. */
 size_t provenance_parent_length(const tamis_gguf *source);
+
+/* --- outputs.c: the files that will be written --- */
+
+/* None of them is an input or cannot be written; the disk has room for all. Warns of files of
+ * another set under the same name. */
+tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path,
+                           tamis_error *err) TAMIS_MUST_USE;
+
+/* --- self_check.c: what was written, read back --- */
+
+/* What is known of some rows of a tensor; sums over rows in their order. */
+typedef struct row_sums {
+    double error, norm; /* sums of (x - x')^2 and x^2 */
+    uint64_t hash;      /* of the bytes, by position: these add up */
+} row_sums;
+
+/* Add n weights and what they became. */
+void row_sums_add(row_sums *sums, const float *x, const float *decoded, int64_t n);
+uint64_t row_hash(const void *bytes, size_t n_bytes, uint64_t i_item);
+/* Read the written, not yet committed output back and hold it against `expected` [n_steps]; items
+ * of rows as the run made them. Sets the steps' errors. */
+tamis_status self_check(tamis_quantize_plan *plan, const row_sums *expected, tamis_pool *pool,
+                        tamis_budget *budget, tamis_progress *progress,
+                        tamis_error *err) TAMIS_MUST_USE;
+/* Rows of a tensor that are worked on as one: the same for every run. */
+uint64_t rows_per_item(const tamis_gguf_tensor *t);
 
 #endif

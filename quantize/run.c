@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/input_file.h"
@@ -18,11 +17,16 @@
 #define N_PIECES 6
 #define PIECE_ELEMS_MAX (UINT64_C(1) << 20)
 #define PIECE_ELEMS_MIN (UINT64_C(1) << 14)
-#define ITEM_ELEMS (UINT64_C(1) << 14) /* the least work worth handing to a thread */
 #define HASH_BYTES (UINT64_C(1) << 20)
 #define NO_ROW UINT64_MAX
 
-/* A slice of a tensor's rows on its way. */
+/* What a worker says of an item of rows. */
+typedef struct item_result {
+    uint64_t bad_row; /* the first, or NO_ROW */
+    row_sums sums;
+} item_result;
+
+/* A slice of a tensor's rows on its way; whole items but for the last. */
 typedef struct piece {
     const tamis_quantize_step *step;
     uint64_t row, n_rows;         /* in the tensor */
@@ -40,13 +44,13 @@ typedef struct run {
     tamis_queue *empty, *filled, *encoded;
     atomic_bool is_stopped;
     /* encoding */
-    float *scratch; /* [pool size][longest row] */
+    float *scratch; /* [pool size][2][longest row]: a row, and what became of it */
     uint64_t row_elems_max;
     float *weights; /* of the current step, or NULL */
     const tamis_quantize_step *current;
     const piece *work;
-    uint64_t rows_per_item;
-    uint64_t *bad_rows; /* [items of a piece]: first bad row, or NO_ROW */
+    item_result *results; /* [items of a piece] */
+    row_sums *sums;       /* [steps], for the self-check */
     /* the side threads */
     tamis_error reader_error, writer_error, hash_error;
     char *parent_hex;
@@ -68,8 +72,8 @@ static bool is_copied(const tamis_quantize_step *s) {
 }
 
 static uint64_t rows_per_piece(const run *r, const tamis_gguf_tensor *t) {
-    uint64_t n = r->piece_elems / t->ne[0];
-    return min_u64(n > 0 ? n : 1, tamis_tensor_n_rows(t));
+    uint64_t n_item = rows_per_item(t), n = r->piece_elems / t->ne[0] / n_item * n_item;
+    return min_u64(n > 0 ? n : n_item, tamis_tensor_n_rows(t));
 }
 
 /* --- reading --- */
@@ -159,14 +163,23 @@ static tamis_status hash_main(void *ctx) {
 /* --- encoding --- */
 
 static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, float *x,
-                               tamis_error *err) {
+                               row_sums *sums, tamis_error *err) {
     const tamis_gguf_tensor *t = p->step->tensor;
     uint64_t in_row = p->in_bytes / p->n_rows, out_row = p->out_bytes / p->n_rows;
     int64_t n = (int64_t)t->ne[0];
     const float *importance = NULL;
-    if (r->weights) importance = r->weights + (p->row + i_row) / t->ne[1] % t->ne[2] * t->ne[0];
+    if (r->weights) {
+        uint64_t n_matrices = importance_n_matrices(p->step->importance, t);
+        importance = r->weights + (p->row + i_row) / t->ne[1] % n_matrices * t->ne[0];
+    }
     tamis_decode(t->type, p->in + i_row * in_row, x, n);
-    return tamis_encode_row(p->step->type, x, importance, p->out + i_row * out_row, n, err);
+    uint8_t *blocks = p->out + i_row * out_row;
+    tamis_status st = tamis_encode_row(p->step->type, x, importance, blocks, n, err);
+    if (st || !r->plan->self_check) return st;
+    float *decoded = x + r->row_elems_max;
+    tamis_decode(p->step->type, blocks, decoded, n);
+    row_sums_add(sums, x, decoded, n);
+    return TAMIS_OK;
 }
 
 /* A copied row: only looked at. */
@@ -180,21 +193,48 @@ static tamis_status check_row(const piece *p, uint64_t i_row, tamis_error *err) 
                       type->block_elems > 1 ? "a scale of block" : "element", (long long)i_bad);
 }
 
-static tamis_status do_row(const run *r, uint64_t i_row, int i_worker, tamis_error *err) {
+static tamis_status do_row(const run *r, uint64_t i_row, int i_worker, row_sums *sums,
+                           tamis_error *err) {
     if (is_copied(r->work->step)) return check_row(r->work, i_row, err);
-    return encode_row(r, r->work, i_row, r->scratch + (uint64_t)i_worker * r->row_elems_max, err);
+    float *x = r->scratch + (uint64_t)i_worker * 2 * r->row_elems_max;
+    return encode_row(r, r->work, i_row, x, sums, err);
 }
 
 static void encode_item(void *ctx, int64_t i_item, int i_worker) {
     run *r = ctx;
-    uint64_t first = (uint64_t)i_item * r->rows_per_item;
-    uint64_t end = min_u64(first + r->rows_per_item, r->work->n_rows);
-    r->bad_rows[i_item] = NO_ROW;
+    const piece *p = r->work;
+    uint64_t n_item = rows_per_item(p->step->tensor), first = (uint64_t)i_item * n_item;
+    uint64_t end = min_u64(first + n_item, p->n_rows), row_bytes = p->out_bytes / p->n_rows;
+    item_result *result = &r->results[i_item];
+    *result = (item_result){.bad_row = NO_ROW};
     for (uint64_t i = first; i < end; i++) {
-        if (do_row(r, i, i_worker, NULL) == TAMIS_OK) continue;
-        r->bad_rows[i_item] = i;
+        if (do_row(r, i, i_worker, &result->sums, NULL) == TAMIS_OK) continue;
+        result->bad_row = i;
         return;
     }
+    if (!r->plan->self_check) return;
+    const uint8_t *bytes = is_copied(p->step) ? p->in : p->out;
+    result->sums.hash = row_hash(bytes + first * row_bytes, (size_t)((end - first) * row_bytes),
+                                 p->row / n_item + (uint64_t)i_item);
+}
+
+/* Add up what the workers say, in order of rows; the first bad row is done once more, for its
+ * message. */
+static tamis_status collect(run *r, const piece *p, uint64_t n_items, tamis_error *err) {
+    row_sums unused = {0}, *sums = &r->sums[p->step - r->plan->steps];
+    for (uint64_t i = 0; i < n_items; i++) {
+        const item_result *result = &r->results[i];
+        sums->error += result->sums.error;
+        sums->norm += result->sums.norm;
+        sums->hash += result->sums.hash;
+        if (result->bad_row == NO_ROW) continue;
+        tamis_status st = do_row(r, result->bad_row, 0, &unused, err);
+        return st ? tamis_fail_prefix(err, "%s: tensor '%s', row %llu",
+                                      tamis_gguf_path(r->plan->source), p->step->tensor->name,
+                                      (unsigned long long)(p->row + result->bad_row))
+                  : TAMIS_OK;
+    }
+    return TAMIS_OK;
 }
 
 /* The weights of a step that starts. */
@@ -223,18 +263,9 @@ static tamis_status encode_piece(run *r, piece *p, tamis_error *err) {
         return tamis_fail(err, TAMIS_BAD_INPUT, "tensor '%s' has no size", p->step->tensor->name);
     p->out_bytes = p->n_rows * row_bytes;
     r->work = p;
-    r->rows_per_item = ITEM_ELEMS / ne0 > 0 ? ITEM_ELEMS / ne0 : 1;
-    uint64_t n_items = (p->n_rows + r->rows_per_item - 1) / r->rows_per_item;
+    uint64_t n_item = rows_per_item(p->step->tensor), n_items = (p->n_rows + n_item - 1) / n_item;
     tamis_pool_run(r->pool, (int64_t)n_items, encode_item, r);
-    for (uint64_t i = 0; i < n_items; i++) {
-        if (r->bad_rows[i] == NO_ROW) continue;
-        st = do_row(r, r->bad_rows[i], 0, err); /* once more, for its message */
-        return st ? tamis_fail_prefix(err, "%s: tensor '%s', row %llu",
-                                      tamis_gguf_path(r->plan->source), p->step->tensor->name,
-                                      (unsigned long long)(p->row + r->bad_rows[i]))
-                  : TAMIS_OK;
-    }
-    return TAMIS_OK;
+    return collect(r, p, n_items, err);
 }
 
 static tamis_status encode_all(run *r, tamis_error *err) {
@@ -269,6 +300,17 @@ static bool piece_bytes(const run *r, uint64_t *in, uint64_t *out) {
     return true;
 }
 
+/* Most items of any piece. */
+static uint64_t items_max(const run *r) {
+    uint64_t n_max = 1;
+    for (int64_t i = 0; i < r->plan->n_steps; i++) {
+        const tamis_gguf_tensor *t = r->plan->steps[i].tensor;
+        uint64_t n = rows_per_piece(r, t) / rows_per_item(t) + 1;
+        if (n > n_max) n_max = n;
+    }
+    return n_max;
+}
+
 /* Choose the piece size that the budget allows, and allocate. */
 static tamis_status allocate(run *r, tamis_error *err) {
     uint64_t in = 0, out = 0, n_scratch = 0, n_weights = 0, total = 0;
@@ -278,14 +320,14 @@ static tamis_status allocate(run *r, tamis_error *err) {
         if (s->importance && s->importance->n_values > n_weights)
             n_weights = s->importance->n_values;
     }
-    bool fits = tamis_mul_u64(r->row_elems_max, (uint64_t)tamis_pool_size(r->pool), &n_scratch);
+    bool fits = tamis_mul_u64(r->row_elems_max, 2 * (uint64_t)tamis_pool_size(r->pool), &n_scratch);
     for (r->piece_elems = PIECE_ELEMS_MAX; fits; r->piece_elems /= 2) {
         fits = piece_bytes(r, &in, &out) && in < UINT64_MAX / 32 && out < UINT64_MAX / 32 &&
                n_scratch < UINT64_MAX / 32 && n_weights < UINT64_MAX / 32;
         if (!fits) break;
         total = N_PIECES * (in + out) + 4 * (n_scratch + n_weights) + HASH_BYTES;
         if (tamis_budget_take(r->budget, total)) break;
-        fits = r->piece_elems > PIECE_ELEMS_MIN;
+        fits = r->piece_elems > PIECE_ELEMS_MIN; /* an item */
     }
     if (!fits) {
         char need[32], left[32];
@@ -295,10 +337,10 @@ static tamis_status allocate(run *r, tamis_error *err) {
     }
     r->taken_bytes = total;
     r->scratch = tamis_alloc_array(n_scratch, sizeof *r->scratch, err);
-    r->bad_rows = r->scratch ? tamis_alloc_array(r->piece_elems / ITEM_ELEMS * 2 + 2,
-                                                 sizeof *r->bad_rows, err)
-                             : NULL;
-    if (!r->bad_rows) return TAMIS_NO_RESOURCE;
+    r->results = r->scratch ? tamis_alloc_array(items_max(r), sizeof *r->results, err) : NULL;
+    r->sums =
+        r->results ? tamis_alloc_array((uint64_t)r->plan->n_steps, sizeof *r->sums, err) : NULL;
+    if (!r->sums) return TAMIS_NO_RESOURCE;
     for (int i = 0; i < N_PIECES; i++) {
         r->pieces[i].in = tamis_alloc_array(in, 1, err);
         r->pieces[i].out = r->pieces[i].in ? tamis_alloc_array(out, 1, err) : NULL;
@@ -308,37 +350,32 @@ static tamis_status allocate(run *r, tamis_error *err) {
     return TAMIS_OK;
 }
 
-static void release(run *r) {
+/* What only the pipeline needs; also gives the budget back. */
+static void release_pieces(run *r) {
     for (int i = 0; i < N_PIECES; i++) {
         free(r->pieces[i].in);
         free(r->pieces[i].out);
+        r->pieces[i].in = r->pieces[i].out = NULL;
     }
+    free(r->scratch);
+    r->scratch = NULL;
+    tamis_budget_give(r->budget, r->taken_bytes);
+    r->taken_bytes = 0;
+}
+
+static void release(run *r) {
+    release_pieces(r);
     tamis_queue_free(r->empty);
     tamis_queue_free(r->filled);
     tamis_queue_free(r->encoded);
     tamis_pool_free(r->pool);
-    free(r->scratch);
-    free(r->bad_rows);
+    free(r->results);
+    free(r->sums);
     free(r->weights);
     free(r->parent_hex);
-    tamis_budget_give(r->budget, r->taken_bytes);
 }
 
 /* --- the whole --- */
-
-static tamis_status preflight(const tamis_quantize_plan *plan, const char *path, tamis_error *err) {
-    if (tamis_gguf_has_file(plan->source, path))
-        return tamis_fail(err, TAMIS_BAD_USAGE,
-                          "%s: the output is a file of the input; give another name", path);
-    uint64_t n_free;
-    tamis_status st = tamis_disk_free_bytes(path, &n_free, err);
-    if (st) return st;
-    if (n_free >= plan->file_bytes) return TAMIS_OK;
-    char need[32], have[32];
-    return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: needs %s, the disk has %s free", path,
-                      tamis_format_size(plan->file_bytes, need, sizeof need),
-                      tamis_format_size(n_free, have, sizeof have));
-}
 
 /* Start the side threads, encode, join; the first cause of a failure is the one reported. */
 static tamis_status run_pipeline(run *r, tamis_error *err) {
@@ -368,7 +405,7 @@ tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int
                                 tamis_budget *budget, tamis_progress *progress, tamis_error *err) {
     run r = {.plan = plan, .progress = progress, .budget = budget};
     size_t n_hex = provenance_parent_length(plan->source);
-    tamis_status st = preflight(plan, path, err);
+    tamis_status st = outputs_check(plan, path, err);
     if (st) return st;
     if ((st = tamis_pool_new(n_threads, &r.pool, err))) goto out;
     if ((st = tamis_queue_new(N_PIECES, &r.empty, err))) goto out;
@@ -384,6 +421,9 @@ tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int
     tamis_progress_end(progress);
     if (st) goto out;
     if ((st = tamis_gguf_rewrite_string(plan->writer, KEY_PARENT_SHA256, r.parent_hex, n_hex, err)))
+        goto out;
+    release_pieces(&r);
+    if (plan->self_check && (st = self_check(plan, r.sums, r.pool, budget, progress, err)))
         goto out;
     st = tamis_gguf_commit(plan->writer, err);
 out:

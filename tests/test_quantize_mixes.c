@@ -139,13 +139,14 @@ static bool choose(const tamis_gguf *g, const tamis_file_type *ft, const char *i
         assert_int_equal(tamis_quantize_plan_new(g, &copy, &plan, NULL), TAMIS_OK);
     }
     mix_state mix;
-    assert_int_equal(mix_state_init(&mix, g, imatrix_path != NULL, NULL), TAMIS_OK);
+    assert_int_equal(mix_state_init(&mix, g, NULL, plan->steps, plan->n_steps, imatrix_path != NULL,
+                                    NULL), TAMIS_OK);
     bool is_refused = false;
     for (int64_t i = 0; i < plan->n_steps; i++) {
         const tamis_gguf_tensor *t = plan->steps[i].tensor;
         const tamis_type *type = plan->steps[i].type;
         if (!by_plan)
-            type = mix_fit_row(tamis_type_by_id(mix_choose(&mix, ft, NULL, t)), t->ne[0]);
+            type = mix_fit_row(tamis_type_by_id(mix_choose(&mix, ft, NULL, t->name, t)), t->ne[0]);
         is_refused |= !type;
         chosen[i] = letter(type);
         layers[i] = mix_layer_of(t->name);

@@ -29,7 +29,7 @@ refuse 2 "input file and a type" "$model"
 refuse 2 "did you mean Q4_K" "$model" out.gguf Q4_KM
 refuse 2 "unknown type '15x.gguf'" "$model" 15x.gguf
 refuse 2 "unknown type" "$model" out.gguf 99
-refuse 2 "IQ2_XS cannot be encoded yet" "$model" out.gguf IQ2_XS
+refuse 2 "IQ2_XS: its type iq2_xs cannot be encoded yet" "$model" out.gguf IQ2_XS
 refuse 2 "nthreads" "$model" out.gguf Q8_0 many
 refuse 2 "one argument too many" "$model" out.gguf Q8_0 2 3
 refuse 2 "imatrix" --imatrx x "$model" out.gguf Q8_0
@@ -37,7 +37,7 @@ refuse 2 "unknown type 'q9'" --output-tensor-type q9 "$model" out.gguf Q8_0
 refuse 2 "REGEX=TYPE" --tensor-type attn_v "$model" out.gguf Q8_0
 refuse 2 "do not go together" --imatrix x --include-weights a --exclude-weights b "$model" o.gguf Q8_0
 
-refuse 2 "matches no tensor of $model; did you mean 'ffn_down'" --tensor-type ffn_dwn=q6_K "$model" o.gguf Q8_0
+refuse 2 "matches no tensor of $model; the nearest name is 'blk.0.ffn_down.weight'" --tensor-type ffn_dwn=q6_K "$model" o.gguf Q8_0
 
 # the input
 refuse 3 "missing.gguf" missing.gguf out.gguf Q8_0

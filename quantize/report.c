@@ -1,0 +1,181 @@
+/* report.c - a plan and its result as lines and as JSON; see report.h. */
+#include "quantize/report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/options.h"
+#include "base/parse.h"
+#include "base/threads.h"
+
+enum { N_WORST = 10, N_PAIRS_MAX = 16 };
+
+/* --- lines --- */
+
+static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, int64_t i) {
+    const tamis_quantize_step *s = &plan->steps[i];
+    char name[160], size[32];
+    tamis_escape(s->name, strlen(s->name), name, sizeof name);
+    tamis_format_size(s->n_bytes, size, sizeof size);
+    double bpw = (double)s->n_bytes * 8 / (double)tamis_tensor_n_elems(s->tensor);
+    const char *comma = s->remark ? "  " : "", *remark = s->remark ? s->remark : "";
+    if (s->type == s->tensor->type)
+        tamis_info(log, "[%4lld/%4lld] %-36s %7s            %7.4f bpw %10s%s%s", (long long)i + 1,
+                   (long long)plan->n_steps, name, s->type->name, bpw, size, comma, remark);
+    else
+        tamis_info(log, "[%4lld/%4lld] %-36s %7s -> %-7s %7.4f bpw %10s%s%s%s%s", (long long)i + 1,
+                   (long long)plan->n_steps, name, s->tensor->type->name, s->type->name, bpw, size,
+                   s->importance ? "  importance" : "", s->type != s->wanted ? "  instead of " : "",
+                   s->type != s->wanted ? s->wanted->name : "",
+                   s->type != s->wanted ? ": rows do not divide into its blocks" : "");
+}
+
+/* "3 q4_K as q5_0, 1 q6_K as q8_0": the fallbacks by kind, in order of their first tensor. */
+static void list_fallbacks(const tamis_quantize_plan *plan, char *text, size_t cap) {
+    const tamis_quantize_step *first[N_PAIRS_MAX];
+    int64_t n_of[N_PAIRS_MAX] = {0};
+    int n_pairs = 0;
+    for (int64_t i = 0; i < plan->n_steps; i++) {
+        const tamis_quantize_step *s = &plan->steps[i];
+        if (s->type == s->wanted) continue;
+        int k = 0;
+        while (k < n_pairs && (first[k]->type != s->type || first[k]->wanted != s->wanted))
+            k++;
+        if (k == N_PAIRS_MAX) continue;
+        if (k == n_pairs) first[n_pairs++] = s;
+        n_of[k]++;
+    }
+    size_t n = 0;
+    text[0] = 0;
+    for (int k = 0; k < n_pairs && n < cap; k++)
+        n += (size_t)snprintf(text + n, cap - n, "%s%lld %s as %s", k ? ", " : "",
+                              (long long)n_of[k], first[k]->wanted->name, first[k]->type->name);
+}
+
+static void print_remarks(const tamis_log *log, const tamis_quantize_plan *plan) {
+    char pairs[512];
+    if (plan->n_pruned > 0)
+        tamis_info(log, "%lld tensors of the source are left out with their layers",
+                   (long long)plan->n_pruned);
+    if (plan->n_native > 0)
+        tamis_info(log,
+                   "%lld tensors keep the blocks that the model was trained in, bit for bit "
+                   "(--allow-requantize encodes them anew)",
+                   (long long)plan->n_native);
+    if (plan->n_fallbacks == 0) return;
+    list_fallbacks(plan, pairs, sizeof pairs);
+    tamis_warn(log,
+               "%lld of %lld tensors took another type: their rows do not divide into "
+               "blocks of the wanted one (%s)",
+               (long long)plan->n_fallbacks, (long long)plan->n_steps, pairs);
+}
+
+void tamis_quantize_report_plan(const tamis_quantize_plan *plan, double estimate_s,
+                                const tamis_log *log) {
+    char from[32], to[32], file[32], duration[32];
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        print_step(log, plan, i);
+    tamis_info(log, "%s: %lld tensors, %lld to encode, %lld with importance", plan->file_type->name,
+               (long long)plan->n_steps, (long long)plan->n_encoded,
+               (long long)plan->n_with_importance);
+    tamis_info(log, "source  %10s  %6.3f bits per weight",
+               tamis_format_size(plan->source_bytes, from, sizeof from),
+               tamis_quantize_source_bpw(plan));
+    tamis_info(log, "result  %10s  %6.3f bits per weight; the file: %llu bytes (%s)",
+               tamis_format_size(plan->result_bytes, to, sizeof to),
+               tamis_quantize_result_bpw(plan), (unsigned long long)plan->file_bytes,
+               tamis_format_size(plan->file_bytes, file, sizeof file));
+    if (estimate_s >= 0)
+        tamis_info(
+            log, "time    about %s",
+            tamis_format_seconds(estimate_s < 0.1 ? 0.1 : estimate_s, duration, sizeof duration));
+    print_remarks(log, plan);
+}
+
+static void print_worst(const tamis_log *log, const tamis_quantize_plan *plan) {
+    const tamis_quantize_step *worst[N_WORST];
+    int n = tamis_quantize_worst(plan, N_WORST, worst);
+    if (n == 0) return;
+    tamis_info(log, "read back and checked; the largest relative errors:");
+    for (int i = 0; i < n; i++) {
+        char name[160];
+        tamis_escape(worst[i]->name, strlen(worst[i]->name), name, sizeof name);
+        tamis_info(log, "  %-36s %-7s %9.6f", name, worst[i]->type->name, worst[i]->relative_error);
+    }
+}
+
+void tamis_quantize_report_result(const tamis_quantize_plan *plan, const char *output,
+                                  double seconds, const tamis_log *log) {
+    char size[32], time_text[32], peak[32];
+    print_worst(log, plan);
+    tamis_info(log, "%s: %s, %.3f bits per weight, %lld fallbacks, %s, peak memory %s", output,
+               tamis_format_size(plan->file_bytes, size, sizeof size),
+               tamis_quantize_result_bpw(plan), (long long)plan->n_fallbacks,
+               tamis_format_seconds(seconds, time_text, sizeof time_text),
+               tamis_format_size(tamis_memory_peak_bytes(), peak, sizeof peak));
+}
+
+/* --- JSON --- */
+
+static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize_step *s) {
+    cJSON *o = cJSON_CreateObject();
+    tamis_json_add_bytes(o, "name", s->name, strlen(s->name));
+    if (s->name != s->tensor->name)
+        tamis_json_add_bytes(o, "source_name", s->tensor->name, strlen(s->tensor->name));
+    cJSON *ne = cJSON_AddArrayToObject(o, "ne");
+    for (int32_t d = 0; d < s->tensor->n_dims; d++)
+        cJSON_AddItemToArray(ne, cJSON_CreateNumber((double)s->tensor->ne[d]));
+    cJSON_AddStringToObject(o, "source_type", s->tensor->type->name);
+    cJSON_AddStringToObject(o, "type", s->type->name);
+    if (s->wanted != s->type) cJSON_AddStringToObject(o, "fallback_from", s->wanted->name);
+    if (s->remark) cJSON_AddStringToObject(o, "remark", s->remark);
+    cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
+    tamis_json_add_uint(o, "source_bytes", s->tensor->n_bytes);
+    tamis_json_add_uint(o, "bytes", s->n_bytes);
+    if (plan->is_checked) tamis_json_add_double(o, "relative_error", s->relative_error);
+    return o;
+}
+
+static void add_worst(cJSON *o, const tamis_quantize_plan *plan) {
+    const tamis_quantize_step *worst[N_WORST];
+    int n = tamis_quantize_worst(plan, N_WORST, worst);
+    cJSON *names = cJSON_AddArrayToObject(o, "largest_errors");
+    for (int i = 0; i < n; i++) {
+        cJSON *row = cJSON_CreateObject();
+        tamis_json_add_bytes(row, "name", worst[i]->name, strlen(worst[i]->name));
+        tamis_json_add_double(row, "relative_error", worst[i]->relative_error);
+        cJSON_AddItemToArray(names, row);
+    }
+}
+
+tamis_status tamis_quantize_report_json(const tamis_quantize_plan *plan,
+                                        const tamis_quantize_names *names, double seconds,
+                                        const char *path, tamis_error *err) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "version", tamis_version());
+    cJSON_AddStringToObject(o, "source", names->source);
+    if (names->output) cJSON_AddStringToObject(o, "output", names->output);
+    cJSON_AddStringToObject(o, "file_type", plan->file_type->name);
+    if (names->imatrix) cJSON_AddStringToObject(o, "imatrix", names->imatrix);
+    cJSON *steps = cJSON_AddArrayToObject(o, "tensors");
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        cJSON_AddItemToArray(steps, step_to_json(plan, &plan->steps[i]));
+    tamis_json_add_uint(o, "weights", plan->n_elems);
+    tamis_json_add_uint(o, "source_bytes", plan->source_bytes);
+    tamis_json_add_uint(o, "result_bytes", plan->result_bytes);
+    tamis_json_add_uint(o, "file_bytes", plan->file_bytes);
+    tamis_json_add_double(o, "source_bits_per_weight", tamis_quantize_source_bpw(plan));
+    tamis_json_add_double(o, "bits_per_weight", tamis_quantize_result_bpw(plan));
+    tamis_json_add_int(o, "encoded_tensors", plan->n_encoded);
+    tamis_json_add_int(o, "fallbacks", plan->n_fallbacks);
+    if (names->output) {
+        cJSON_AddBoolToObject(o, "self_check", plan->is_checked);
+        if (plan->is_checked) add_worst(o, plan);
+        tamis_json_add_double(o, "seconds", seconds);
+        tamis_json_add_uint(o, "peak_memory_bytes", tamis_memory_peak_bytes());
+    }
+    tamis_status st = tamis_json_write(o, path, err);
+    cJSON_Delete(o);
+    return st;
+}
