@@ -15,7 +15,9 @@
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check;
+    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check, keep_split;
+    uint64_t shard_bytes;
+    int64_t shard_tensors;
     const char *imatrix, *output_type, *embedding_type, *prune;
     tamis_texts rules, rule_files, include, exclude, overrides, positional;
     /* rules and files of them, in the order of the command line */
@@ -137,6 +139,9 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .allow_requantize = a->allow_requantize,
         .lax = a->lax,
         .no_self_check = a->no_self_check,
+        .keep_split = a->keep_split,
+        .shard_bytes = a->shard_bytes,
+        .shard_tensors = (uint64_t)a->shard_tensors,
         .rules = a->all_rules,
         .rule_is_file = a->rule_is_file,
         .n_rules = a->rules.n_items + a->rule_files.n_items,
@@ -163,8 +168,9 @@ static tamis_status check_outputs(const arguments *a, tamis_error *err) {
     const char *json_path = a->common.json_path;
     const char *const others[] = {a->input, a->imatrix, a->dry_run ? NULL : a->output};
     bool is_file = json_path && strcmp(json_path, "-") != 0;
+    bool is_set = a->keep_split || a->shard_bytes > 0 || a->shard_tensors > 0;
     tamis_status st = TAMIS_OK;
-    if (!a->dry_run) st = tamis_output_check(a->output, others, 2, err);
+    if (!a->dry_run && !is_set) st = tamis_output_check(a->output, others, 2, err);
     if (!st && is_file) st = tamis_output_check(json_path, others, 3, err);
     for (size_t i = 0; !st && is_file && i < a->rule_files.n_items; i++)
         st = tamis_output_check(json_path, &a->rule_files.items[i], 1, err);
@@ -290,6 +296,9 @@ int main(int argc, char **argv) {
         {0, "tensor-type-file", TAMIS_OPTION_TEXTS, &a.rule_files, "FILE", "such rules from a file, separated by white space; repeatable", 0, 0},
         {0, "prune-layers", TAMIS_OPTION_TEXT, &a.prune, "L0,L1,...", "leave these layers out and number the rest anew", 0, 0},
         {0, "override-kv", TAMIS_OPTION_TEXTS, &a.overrides, "KEY=TYPE:VALUE", "set a key of the result; TYPE is int, float, bool or str; repeatable", 0, 0},
+        {0, "keep-split", TAMIS_OPTION_FLAG, &a.keep_split, NULL, "a file of the result for each file of a split input", 0, 0},
+        {0, "shard-size", TAMIS_OPTION_SIZE, &a.shard_bytes, "SIZE", "spread the result over files of at most this much tensor data, e.g. 40G", 0, 0},
+        {0, "shard-tensors", TAMIS_OPTION_INT, &a.shard_tensors, "N", "spread the result over files of at most N tensors", 1, INT32_MAX},
         {0, "allow-requantize", TAMIS_OPTION_FLAG, &a.allow_requantize, NULL, "accept a source that is quantized already, with its loss", 0, 0},
         {0, "lax", TAMIS_OPTION_FLAG, &a.lax, NULL, "a rule, name or key without effect is a warning, not an error", 0, 0},
         {0, "no-self-check", TAMIS_OPTION_FLAG, &a.no_self_check, NULL, "do not read the result back", 0, 0},

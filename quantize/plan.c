@@ -213,6 +213,26 @@ static tamis_status count_bytes(tamis_quantize_plan *plan, tamis_error *err) {
     return TAMIS_OK;
 }
 
+/* One file of the result for each of the source, with what is left of its tensors. */
+static tamis_status keep_split(tamis_quantize_plan *plan, tamis_error *err) {
+    int32_t n_files = tamis_gguf_n_files(plan->source);
+    uint64_t *counts = tamis_alloc_array((uint64_t)n_files, sizeof *counts, err);
+    if (!counts) return TAMIS_NO_RESOURCE;
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        counts[plan->steps[i].tensor->i_file]++;
+    tamis_status st = tamis_gguf_set_shard_counts(plan->writer, counts, (uint64_t)n_files, err);
+    free(counts);
+    return st;
+}
+
+static tamis_status spread_over_files(tamis_quantize_plan *plan, const tamis_quantize_options *o,
+                                      tamis_error *err) {
+    if (o->keep_split && tamis_gguf_n_files(plan->source) > 1) return keep_split(plan, err);
+    if (o->shard_bytes == 0 && o->shard_tensors == 0) return TAMIS_OK;
+    const tamis_gguf_shards shards = {.max_bytes = o->shard_bytes, .max_tensors = o->shard_tensors};
+    return tamis_gguf_set_shards(plan->writer, &shards, err);
+}
+
 static tamis_status prepare_writer(tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                    const key_overrides *overrides, const layer_map *layers,
                                    tamis_error *err) {
@@ -223,6 +243,7 @@ static tamis_status prepare_writer(tamis_quantize_plan *plan, const tamis_quanti
         st = tamis_gguf_add_tensor(plan->writer, s->name, s->type->id, s->tensor->n_dims,
                                    s->tensor->ne, err);
     }
+    if (st == TAMIS_OK) st = spread_over_files(plan, o, err);
     if (st == TAMIS_OK) st = tamis_gguf_writer_size(plan->writer, &plan->file_bytes, err);
     return st;
 }
@@ -253,7 +274,7 @@ static tamis_status check_options(const tamis_quantize_options *o, tamis_error *
     if (!o->imatrix_path && o->n_include + o->n_exclude > 0)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--%s-weights needs --imatrix",
                           o->n_include > 0 ? "include" : "exclude");
-    if (o->keep_split && o->shard_bytes + o->shard_tensors > 0)
+    if (o->keep_split && (o->shard_bytes > 0 || o->shard_tensors > 0))
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--keep-split and --shard-size or --shard-tensors do not go together");
     return TAMIS_OK;

@@ -60,6 +60,7 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     if (o->prune) append(b, " --prune-layers %s", o->prune);
     for (uint64_t i = 0; i < o->n_overrides; i++)
         append(b, " --override-kv %s", o->overrides[i]);
+    if (o->keep_split) append(b, "%s", " --keep-split");
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 

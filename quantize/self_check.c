@@ -162,7 +162,7 @@ static tamis_status check_files(checker *c, tamis_quantize_plan *plan, const row
                                 tamis_pool *pool, tamis_progress *progress, tamis_error *err) {
     int64_t n_checked = 0;
     tamis_status st = TAMIS_OK;
-    for (uint64_t i = 0; st == TAMIS_OK && i < 1; i++) {
+    for (uint64_t i = 0; st == TAMIS_OK && i < tamis_gguf_writer_n_files(plan->writer); i++) {
         tamis_gguf *written = NULL;
         st = tamis_gguf_open_written(plan->writer, i, &written, err);
         if (st == TAMIS_BAD_INPUT) {
