@@ -20,7 +20,7 @@ static int compare_steps(const void *a, const void *b) {
 static tamis_status list_steps(tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                const layer_map *layers, tamis_error *err) {
     tamis_status st = layer_map_list_steps(layers, plan, err);
-    if (st == TAMIS_OK && !(o->keep_split && tamis_gguf_n_files(plan->source) > 1))
+    if (st == TAMIS_OK && !o->keep_split)
         qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, compare_steps);
     return st;
 }
