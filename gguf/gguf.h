@@ -151,6 +151,9 @@ uint64_t tamis_tensor_row_bytes(const tamis_gguf_tensor *t);
 tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t,
                                     uint64_t offset, uint64_t n_bytes, void *dst,
                                     tamis_error *err) TAMIS_MUST_USE;
+/* The same bytes as they lie in the file, whatever its byte order and the tensor's type. */
+tamis_status tamis_gguf_read_raw(const tamis_gguf *g, const tamis_gguf_tensor *t, uint64_t offset,
+                                 uint64_t n_bytes, void *dst, tamis_error *err) TAMIS_MUST_USE;
 
 /* --- checks --- */
 typedef struct tamis_gguf_finding {

@@ -188,32 +188,38 @@ static tamis_status read_fail(const tamis_gguf *g, const tamis_gguf_tensor *t, c
                       what);
 }
 
-tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t,
-                                    uint64_t offset, uint64_t n_bytes, void *dst,
-                                    tamis_error *err) {
+tamis_status tamis_gguf_read_raw(const tamis_gguf *g, const tamis_gguf_tensor *t, uint64_t offset,
+                                 uint64_t n_bytes, void *dst, tamis_error *err) {
     const gguf_file *f = &g->files[t->i_file];
-    const bool is_host_big = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
-    const bool is_swapped = f->is_big_endian != is_host_big;
+    uint64_t at = t->file_offset + offset;
     size_t n;
     if (!t->is_size_known) return read_fail(g, t, "its size is unknown (unknown type)", err);
     if (offset > t->n_bytes || n_bytes > t->n_bytes - offset || !tamis_to_size(n_bytes, &n))
         return read_fail(g, t, "a range beyond its end was asked for", err);
     if (!n) return TAMIS_OK;
-    if (is_swapped && (!t->type || !t->type->block_bytes))
-        return read_fail(g, t, "the byte order of an unknown type cannot be turned", err);
-    if (is_swapped && (offset % t->type->block_bytes || n % t->type->block_bytes))
-        return read_fail(g, t, "a range that is not whole blocks was asked for", err);
-    uint64_t at = t->file_offset + offset;
-    if (f->input) {
-        tamis_status st = tamis_input_read(f->input, at, n, dst, err);
-        if (st) {
-            char quoted[GGUF_QUOTE_BYTES];
-            gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
-            return tamis_fail_prefix(err, "tensor '%s'", quoted);
-        }
-    } else {
+    if (!f->input) {
         memcpy(dst, f->memory + at, n);
+        return TAMIS_OK;
     }
-    if (is_swapped) tamis_swap_bytes(t->type, dst, (int64_t)(n / t->type->block_bytes));
-    return TAMIS_OK;
+    tamis_status st = tamis_input_read(f->input, at, n, dst, err);
+    if (!st) return TAMIS_OK;
+    char quoted[GGUF_QUOTE_BYTES];
+    gguf_quote((tamis_bytes){t->name, strlen(t->name)}, quoted);
+    return tamis_fail_prefix(err, "tensor '%s'", quoted);
+}
+
+tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor *t,
+                                    uint64_t offset, uint64_t n_bytes, void *dst,
+                                    tamis_error *err) {
+    const bool is_host_big = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+    if (g->files[t->i_file].is_big_endian == is_host_big || !n_bytes)
+        return tamis_gguf_read_raw(g, t, offset, n_bytes, dst, err);
+    const uint32_t block_bytes = t->type ? t->type->block_bytes : 0;
+    if (t->is_size_known && !block_bytes)
+        return read_fail(g, t, "the byte order of an unknown type cannot be turned", err);
+    if (t->is_size_known && (offset % block_bytes || n_bytes % block_bytes))
+        return read_fail(g, t, "a range that is not whole blocks was asked for", err);
+    tamis_status st = tamis_gguf_read_raw(g, t, offset, n_bytes, dst, err);
+    if (!st) tamis_swap_bytes(t->type, dst, (int64_t)(n_bytes / block_bytes));
+    return st;
 }

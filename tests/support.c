@@ -1,9 +1,11 @@
 /* support.c - see support.h. */
 #include "support.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static char ring[8][4096];
@@ -76,4 +78,29 @@ char *slurp(const char *path, size_t *n_bytes) {
     fclose(f);
     if (n_bytes) *n_bytes = (size_t)size;
     return data;
+}
+
+cJSON *slurp_json(const char *path) {
+    char *text = slurp(path, NULL);
+    cJSON *json = cJSON_Parse(text);
+    if (!json) fail_msg("%s: not JSON", path);
+    free(text);
+    return json;
+}
+
+int for_each_valid_gguf(void (*fn)(const char *name)) {
+    static const char suffix[] = ".gguf";
+    DIR *dir = opendir(shared_path("fixtures/gguf/valid"));
+    int n = 0;
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        char name[256];
+        const size_t n_name = strlen(e->d_name), n_suffix = strlen(suffix);
+        if (n_name < n_suffix || strcmp(e->d_name + n_name - n_suffix, suffix)) continue;
+        snprintf(name, sizeof name, "%.*s", (int)(n_name - n_suffix), e->d_name);
+        fn(name);
+        n++;
+    }
+    closedir(dir);
+    return n;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <cjson/cJSON.h>
 
 /* Path below ../shared ("fixtures/arch/llama.gguf"); valid until the 8th next call. */
 const char *shared_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -20,5 +21,10 @@ void require_shared(void);
 const char *temp_dir(void);
 /* Whole file, NUL added; free() it. Fails the test when missing. */
 char *slurp(const char *path, size_t *n_bytes);
+/* A JSON file through the bare parser: the project's own refuses the escaped NUL that one fixture
+ * holds. cJSON_Delete() it; fails the test when it is none. */
+cJSON *slurp_json(const char *path);
+/* Call fn with each NAME of fixtures/gguf/valid/NAME.gguf; returns how many. */
+int for_each_valid_gguf(void (*fn)(const char *name));
 
 #endif

@@ -2,7 +2,6 @@
  * hashes of the data, which it does not read). */
 #include "support.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,41 +17,28 @@ static void drop_hashes(cJSON *want) {
     }
 }
 
-static void compare(const char *name, size_t n_name) {
+static void compare(const char *name) {
     tamis_gguf_options reading = { .single_file = true };
     tamis_gguf_show_options options = { 0 };
     tamis_error err = { 0 };
     tamis_gguf *g = NULL;
     cJSON *have = NULL;
-    char *text = slurp(shared_path("fixtures/gguf/valid/%.*s.json", (int)n_name, name), NULL);
-    cJSON *want = cJSON_Parse(text);
-    assert_non_null(want);
+    /* This one has a text with NUL, which the C strings of the parser cannot hold. */
+    if (!strcmp(name, "bytes-in-strings")) return;
+    cJSON *want = slurp_json(shared_path("fixtures/gguf/valid/%s.json", name));
     drop_hashes(want);
-    const char *path = shared_path("fixtures/gguf/valid/%.*s.gguf", (int)n_name, name);
+    const char *path = shared_path("fixtures/gguf/valid/%s.gguf", name);
     if (tamis_gguf_open(path, &reading, &g, &err)) fail_msg("%s", err.message);
     if (tamis_gguf_show_json(g, &options, &have, &err)) fail_msg("%s", err.message);
     if (!cJSON_Compare(want, have, true)) fail_msg("%s differs:\n%s", path, cJSON_Print(have));
     cJSON_Delete(have);
     cJSON_Delete(want);
     tamis_gguf_close(g);
-    free(text);
 }
 
 static void test_fixtures(void **state) {
     (void)state;
-    DIR *dir = opendir(shared_path("fixtures/gguf/valid"));
-    int n = 0;
-    assert_non_null(dir);
-    for (struct dirent *e; (e = readdir(dir));) {
-        size_t len = strlen(e->d_name);
-        if (len < 5 || strcmp(e->d_name + len - 5, ".gguf")) continue;
-        /* This one has a text with NUL, which the C strings of the parser cannot hold. */
-        if (!strcmp(e->d_name, "bytes-in-strings.gguf")) continue;
-        compare(e->d_name, len - 5);
-        n++;
-    }
-    closedir(dir);
-    assert_true(n >= 30);
+    assert_true(for_each_valid_gguf(compare) >= 30);
 }
 
 int main(void) {

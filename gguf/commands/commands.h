@@ -8,7 +8,7 @@
 
 #define N_OF(table) (sizeof(table) / sizeof(table)[0])
 
-extern const tamis_sub_command gguf_show_command, gguf_check_command;
+extern const tamis_sub_command gguf_show_command, gguf_check_command, gguf_hash_command;
 extern const tamis_sub_command gguf_split_command, gguf_merge_command;
 
 /* clang-format off */
