@@ -24,7 +24,7 @@ set(public_headers
   gguf/gguf.h gguf/show.h
   model/checkpoint.h model/chunks.h model/gemm.h model/head.h model/model.h model/pass.h
   model/perplexity.h model/store.h model/tokenizer.h
-  imatrix/imatrix.h imatrix/imatrix_file.h imatrix/matrix.h
+  imatrix/imatrix.h imatrix/imatrix_file.h imatrix/matrix.h imatrix/texts.h
   quantize/quantize.h
   kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/report.h kld/stats.h)
 foreach(header IN LISTS public_headers)

@@ -13,10 +13,11 @@
 
 void tamis_imatrix_result_release(tamis_imatrix_result *result) {
     free(result->running);
+    free(result->texts);
     memset(result, 0, sizeof *result);
 }
 
-static tamis_status score(tamis_model *model, const tamis_chunks *chunks,
+static tamis_status score(tamis_model *model, const tamis_text_parts *texts,
                           const tamis_kept_rows *kept, const tamis_pass_options *pass,
                           tamis_imatrix_result *result, tamis_error *err) {
     const int64_t n_rows = tamis_row_choice_n_rows(&kept->choice);
@@ -26,9 +27,9 @@ static tamis_status score(tamis_model *model, const tamis_chunks *chunks,
     tamis_status st = TAMIS_NO_RESOURCE;
     double *nll = tamis_alloc_array((uint64_t)n_rows, sizeof *nll, err);
     if (!nll) goto out;
-    targets = tamis_row_choice_targets(&kept->choice, chunks->tokens, err);
+    targets = tamis_row_choice_targets(&kept->choice, texts->tokens, err);
     if (!targets) goto out;
-    result->running = tamis_alloc_array((uint64_t)chunks->n_chunks, sizeof *result->running, err);
+    result->running = tamis_alloc_array((uint64_t)texts->n_chunks, sizeof *result->running, err);
     if (!result->running) goto out;
     st = tamis_head_open(model, &head, err);
     if (st) goto out;
@@ -40,8 +41,14 @@ static tamis_status score(tamis_model *model, const tamis_chunks *chunks,
                    pass->progress, err);
     tamis_progress_end(pass->progress);
     if (st) goto out;
-    for (int64_t c = 0; c < chunks->n_chunks; c++)
-        result->running[c] = tamis_perplexity_of(nll, (c + 1) * kept->choice.n_per_chunk);
+    const int64_t n_per_chunk = kept->choice.n_per_chunk;
+    for (int64_t c = 0; c < texts->n_chunks; c++)
+        result->running[c] = tamis_perplexity_of(nll, (c + 1) * n_per_chunk);
+    for (size_t i = 0; i < texts->n_parts; i++) {
+        const tamis_text_part *part = &texts->parts[i];
+        result->texts[i].perplexity = tamis_perplexity_of(nll + part->first_chunk * n_per_chunk,
+                                                          part->n_chunks * n_per_chunk);
+    }
 out:
     tamis_gemm_free(gemm);
     tamis_head_close(head);
@@ -51,27 +58,45 @@ out:
 }
 
 /* What decides the result besides what the pass names itself. */
-static tamis_status name_run(const tamis_imatrix_options *options, tamis_error *err) {
+static tamis_status name_run(const tamis_imatrix_options *options, const tamis_text_parts *texts,
+                             tamis_error *err) {
     tamis_checkpoint *cp = options->pass.checkpoint;
-    return cp ? tamis_checkpoint_name(cp, "--process-output", options->with_output ? "on" : "off",
-                                      err)
-              : TAMIS_OK;
+    if (!cp) return TAMIS_OK;
+    tamis_status st = tamis_text_parts_name(texts, cp, err);
+    if (st) return st;
+    return tamis_checkpoint_name(cp, "--process-output", options->with_output ? "on" : "off", err);
 }
 
-/* The pass, once model and text are there. */
+static tamis_status new_collector(const tamis_imatrix_options *options,
+                                  const tamis_text_parts *texts, tamis_collector **out,
+                                  tamis_error *err) {
+    tamis_collector_text *ends = tamis_alloc_array(texts->n_parts, sizeof *ends, err);
+    if (!ends) return TAMIS_NO_RESOURCE;
+    for (size_t i = 0; i < texts->n_parts; i++) {
+        const tamis_text_part *part = &texts->parts[i];
+        ends[i].n_tokens_end = (part->first_chunk + part->n_chunks) * texts->n_ctx;
+        ends[i].weight = part->weight;
+    }
+    tamis_status st = tamis_collector_new(ends, texts->n_parts, options->with_output,
+                                          options->pass.pool, out, err);
+    free(ends);
+    return st;
+}
+
+/* The pass, once model and texts are there. */
 static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
-                        const tamis_chunks *chunks, tamis_imatrix *matrix,
+                        const tamis_text_parts *texts, tamis_imatrix *matrix,
                         tamis_imatrix_result *result, tamis_error *err) {
     const tamis_pass_options *pass = &options->pass;
     /* With fewer than three tokens in a chunk no position is scored. */
-    const tamis_row_choice scored = tamis_row_choice_second_half(chunks->n_ctx, chunks->n_chunks);
+    const tamis_row_choice scored = tamis_row_choice_second_half(texts->n_ctx, texts->n_chunks);
     bool scores = options->with_perplexity && scored.n_per_chunk > 0;
     tamis_kept_rows kept = {0};
     tamis_collector *collector = NULL;
     tamis_observer observers[2];
     int n_observers = 1;
 
-    tamis_status st = tamis_collector_new(options->with_output, pass->pool, &collector, err);
+    tamis_status st = new_collector(options, texts, &collector, err);
     if (st) goto out;
     observers[0] = tamis_collector_observer(collector);
     if (scores) {
@@ -79,18 +104,39 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
         if (st) goto out;
         observers[n_observers++] = tamis_kept_rows_observer(&kept);
     }
-    st = name_run(options, err);
+    st = name_run(options, texts, err);
     if (st) goto out;
-    st = tamis_pass_run(model, chunks->tokens, chunks->n_chunks * chunks->n_ctx, chunks->n_ctx,
-                        pass, observers, n_observers, err);
+    st = tamis_pass_run(model, texts->tokens, texts->n_chunks * texts->n_ctx, texts->n_ctx, pass,
+                        observers, n_observers, err);
     if (st) goto out;
     st = tamis_collector_finish(collector, matrix, err);
     if (st) goto out;
-    if (scores) st = score(model, chunks, &kept, pass, result, err);
+    if (scores) st = score(model, texts, &kept, pass, result, err);
 out:
     tamis_kept_rows_release(&kept);
     tamis_collector_free(collector);
     return st;
+}
+
+/* What is known of the texts before the pass. */
+static tamis_status describe(const tamis_text_parts *texts, const tamis_log *log,
+                             tamis_imatrix_result *result, tamis_error *err) {
+    result->texts = tamis_alloc_array(texts->n_parts, sizeof *result->texts, err);
+    if (!result->texts) return TAMIS_NO_RESOURCE;
+    result->n_texts = texts->n_parts;
+    result->n_chunks = texts->n_chunks;
+    result->n_ctx = texts->n_ctx;
+    result->n_tokens = texts->n_text_tokens;
+    for (size_t i = 0; i < texts->n_parts; i++) {
+        const tamis_text_part *part = &texts->parts[i];
+        result->texts[i] = (tamis_imatrix_text_result){.text = {part->path, part->weight},
+                                                       .n_tokens = part->n_text_tokens,
+                                                       .n_chunks = part->n_chunks};
+        tamis_info(log, "'%s': %lld tokens, %lld chunks of %lld", part->path,
+                   (long long)part->n_text_tokens, (long long)part->n_chunks,
+                   (long long)texts->n_ctx);
+    }
+    return TAMIS_OK;
 }
 
 tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imatrix *matrix,
@@ -98,31 +144,29 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
     memset(result, 0, sizeof *result);
     tamis_model *model = NULL;
     tamis_tokenizer *tokenizer = NULL;
-    tamis_chunks chunks = {0};
+    tamis_text_parts texts = {0};
     tamis_status st = tamis_model_open(options->model_path, options->pass.log, &model, err);
     if (st) goto out;
     st = tamis_tokenizer_new(tamis_model_gguf(model), &tokenizer, err);
     if (st) goto out;
-    st = tamis_chunks_from_text(tokenizer, &options->chunks, &chunks, err);
+    st = tamis_text_parts_read(tokenizer, &options->chunks, options->texts, options->n_texts,
+                               &texts, err);
     if (st) goto out;
-    result->n_chunks = chunks.n_chunks;
-    result->n_ctx = chunks.n_ctx;
-    result->n_tokens = chunks.n_text_tokens;
-    tamis_info(options->pass.log, "'%s': %lld tokens, %lld chunks of %lld", options->chunks.path,
-               (long long)chunks.n_text_tokens, (long long)chunks.n_chunks,
-               (long long)chunks.n_ctx);
+    st = describe(&texts, options->pass.log, result, err);
+    if (st) goto out;
     const int64_t n_trained = tamis_model_context_length(model);
-    if (n_trained > 0 && n_trained < chunks.n_ctx)
+    if (n_trained > 0 && n_trained < texts.n_ctx)
         tamis_warn(options->pass.log, "%s was trained with a context of %lld, --ctx is %lld",
-                   options->model_path, (long long)n_trained, (long long)chunks.n_ctx);
+                   options->model_path, (long long)n_trained, (long long)texts.n_ctx);
 
-    st = run(options, model, &chunks, matrix, result, err);
+    st = run(options, model, &texts, matrix, result, err);
     if (st) goto out;
-    matrix->chunk_count = (uint32_t)chunks.n_chunks;
-    matrix->chunk_size = (uint32_t)chunks.n_ctx;
-    st = tamis_imatrix_add_dataset(matrix, options->chunks.path, err);
+    matrix->chunk_count = (uint32_t)texts.n_chunks;
+    matrix->chunk_size = (uint32_t)texts.n_ctx;
+    for (size_t i = 0; i < options->n_texts && !st; i++)
+        st = tamis_imatrix_add_dataset(matrix, options->texts[i].path, err);
 out:
-    tamis_chunks_release(&chunks);
+    tamis_text_parts_release(&texts);
     tamis_tokenizer_free(tokenizer);
     tamis_model_close(model);
     return st;

@@ -14,7 +14,8 @@
 
 struct arguments {
     tamis_common common;
-    const char *model, *text, *output, *engine;
+    const char *model, *output, *engine;
+    tamis_texts texts, text_weights;
     int64_t n_ctx, first_chunk, n_chunks, n_rare; /* n_ctx 0: not given */
     int64_t output_frequency, save_frequency;     /* -1: not given */
     bool with_output, parse_special, ppl, no_ppl, statistics;
@@ -38,6 +39,31 @@ static void print_perplexity(const tamis_imatrix_result *result) {
     }
     const tamis_perplexity *last = &result->running[result->n_chunks - 1];
     printf("final estimate: PPL = %.4f +/- %.5f\n", last->ppl, last->ppl_error);
+    for (size_t i = 0; i < result->n_texts && result->n_texts > 1; i++) {
+        const tamis_imatrix_text_result *t = &result->texts[i];
+        char path[512];
+        printf("  %s: %lld chunks, weight %g, PPL = %.4f +/- %.5f\n",
+               tamis_printable(t->text.path, path, sizeof path), (long long)t->n_chunks,
+               t->text.weight, t->perplexity.ppl, t->perplexity.ppl_error);
+    }
+}
+
+static void add_texts_json(cJSON *root, const tamis_imatrix_result *result) {
+    cJSON *texts = cJSON_AddArrayToObject(root, "texts");
+    for (size_t i = 0; i < result->n_texts; i++) {
+        const tamis_imatrix_text_result *t = &result->texts[i];
+        cJSON *item = cJSON_CreateObject();
+        char path[4096];
+        cJSON_AddStringToObject(item, "path", tamis_printable(t->text.path, path, sizeof path));
+        tamis_json_add_double(item, "weight", t->text.weight);
+        tamis_json_add_int(item, "chunks", t->n_chunks);
+        tamis_json_add_int(item, "tokens", t->n_tokens);
+        if (t->perplexity.n > 0) {
+            tamis_json_add_double(item, "ppl", t->perplexity.ppl);
+            tamis_json_add_double(item, "ppl_error", t->perplexity.ppl_error);
+        }
+        cJSON_AddItemToArray(texts, item);
+    }
 }
 
 static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
@@ -59,6 +85,7 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
             cJSON_AddItemToArray(running, cJSON_CreateNumber(result->running[c].ppl));
         }
     }
+    add_texts_json(root, result);
     imatrix_add_matrix_json(root, matrix, n_rare);
     tamis_status st = tamis_json_write(root, path, err);
     cJSON_Delete(root);
@@ -67,11 +94,14 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
 
 /* A result that cannot be written is better known before the work than after it. */
 static tamis_status check_outputs(const struct arguments *args, tamis_error *err) {
-    const char *const others[] = {args->model, args->text, args->output};
+    const char *const others[] = {args->model, args->output};
     const imatrix_names *files = &args->files;
-    tamis_status st = tamis_output_check(args->output, others, 2, err);
+    const tamis_texts *texts = &args->texts;
+    tamis_status st = tamis_output_check(args->output, others, 1, err);
+    if (!st) st = tamis_output_check(args->output, texts->items, texts->n_items, err);
     if (!st) st = tamis_output_check(args->output, files->items, files->n_items, err);
-    if (!st) st = imatrix_check_json_path(&args->common, others, 3, err);
+    if (!st) st = imatrix_check_json_path(&args->common, others, 2, err);
+    if (!st) st = imatrix_check_json_path(&args->common, texts->items, texts->n_items, err);
     if (!st) st = imatrix_check_json_path(&args->common, files->items, files->n_items, err);
     return st;
 }
@@ -88,8 +118,10 @@ static tamis_status make_checkpoint(const struct arguments *args, const tamis_lo
                           "'%s' is no regular file: such a run has no checkpoint to resume from",
                           args->output);
     if (!*path) return TAMIS_OK;
-    const char *const others[] = {args->model, args->text, args->output, args->common.json_path};
-    st = tamis_output_check(*path, others, sizeof others / sizeof *others, err);
+    const char *const others[] = {args->model, args->output, args->common.json_path};
+    st = tamis_output_check(*path, args->texts.items, args->texts.n_items, err);
+    if (!st) st = tamis_output_check(*path, args->files.items, args->files.n_items, err);
+    if (!st) st = tamis_output_check(*path, others, N_OF(others), err);
     if (st == TAMIS_NO_RESOURCE && !args->resume) {
         tamis_warn(log, "this run has no checkpoints: %s", err->message);
         return TAMIS_OK;
@@ -111,13 +143,18 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     tamis_progress *progress = NULL;
     char *checkpoint_path = NULL;
     tamis_checkpoint *checkpoint = NULL;
+    tamis_imatrix_text *texts = NULL;
     tamis_imatrix matrix, earlier;
     tamis_imatrix_init(&matrix);
     tamis_imatrix_init(&earlier);
     tamis_imatrix_result result = {0};
     double started = tamis_now_s();
 
-    tamis_status st = check_outputs(args, err);
+    tamis_status st =
+        tamis_imatrix_texts_weigh(args->texts.items, args->texts.n_items, args->text_weights.items,
+                                  args->text_weights.n_items, &texts, err);
+    if (st) goto out;
+    st = check_outputs(args, err);
     if (st) goto out;
     st = imatrix_load_files(&args->files, args->model, args->n_ctx, log, &earlier, err);
     if (st) goto out;
@@ -128,8 +165,9 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     progress = tamis_progress_new(stderr, args->common.quiet);
     tamis_imatrix_options options = {
         .model_path = args->model,
-        .chunks = {.path = args->text,
-                   .n_ctx = args->n_ctx,
+        .texts = texts,
+        .n_texts = args->texts.n_items,
+        .chunks = {.n_ctx = args->n_ctx,
                    .first_chunk = args->first_chunk,
                    .max_chunks = args->n_chunks,
                    .parse_special = args->parse_special},
@@ -166,6 +204,7 @@ out:
     tamis_pool_free(pool);
     tamis_checkpoint_free(checkpoint);
     free(checkpoint_path);
+    free(texts);
     return st;
 }
 
@@ -173,7 +212,8 @@ out:
 static tamis_status work_on_files(const struct arguments *args, const tamis_log *log,
                                   tamis_error *err) {
     if (args->model || args->n_chunks || args->first_chunk || args->with_output ||
-        args->parse_special || args->ppl || args->no_ppl || (args->statistics && args->text))
+        args->parse_special || args->ppl || args->no_ppl || args->text_weights.n_items ||
+        (args->statistics && args->texts.n_items))
         tamis_warn(log, "no text is run: the model and the options of a run have no effect");
     tamis_status st;
     if (args->statistics) {
@@ -212,7 +252,7 @@ static tamis_status work(struct arguments *args, const tamis_log *log, tamis_err
     warn_of_frequencies(args, log);
     if (!args->statistics)
         args->layout = imatrix_choose_layout(args->layout_asked, &args->output, log);
-    if (args->statistics || !args->text) return work_on_files(args, log, err);
+    if (args->statistics || !args->texts.n_items) return work_on_files(args, log, err);
     if (!args->n_ctx) args->n_ctx = DEFAULT_CONTEXT;
     return run(args, log, err);
 }
@@ -227,9 +267,9 @@ static tamis_status check(struct arguments *args, const tamis_texts *positional,
     if (st) return st;
     if (args->statistics && !args->files.n_items)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--show-statistics wants a file (--in-file FILE)");
-    if (args->statistics || (!args->text && args->files.n_items)) return TAMIS_OK;
+    if (args->statistics || (!args->texts.n_items && args->files.n_items)) return TAMIS_OK;
     if (!args->model) return tamis_fail(err, TAMIS_BAD_USAGE, "no model given (-m FILE)");
-    if (!args->text)
+    if (!args->texts.n_items)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "no text given (-f FILE), and no files to merge (--in-file)");
     return TAMIS_OK;
@@ -260,11 +300,12 @@ int main(int argc, char **argv) {
     /* clang-format off */
     const tamis_option options[] = {
         { 'm', "model",  TAMIS_OPTION_TEXT, &args.model,  "FILE", "model to run (GGUF, or the first file of a split set)", 0, 0 },
-        { 'f', "file",   TAMIS_OPTION_TEXT, &args.text,   "FILE", "calibration text", 0, 0 },
+        { 'f', "file",   TAMIS_OPTION_TEXTS, &args.texts,  "FILE", "calibration text; may be repeated", 0, 0 },
+        { 0,   "text-weight", TAMIS_OPTION_TEXTS, &args.text_weights, "FILE=W", "count the tokens of this text (a FILE of -f) W times (default: 1; may be repeated)", 0, 0 },
         { 'o', "output,output-file", TAMIS_OPTION_TEXT, &args.output, "FILE", "importance matrix to write (default: imatrix.gguf, or imatrix.dat)", 0, 0 },
         { 'c', "ctx,ctx-size",  TAMIS_OPTION_INT, &args.n_ctx, "N", "tokens per chunk (default: 512; when files are merged as in 'imatrix merge')", 1, 1 << 24 },
-        { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks (default: all)", 0, INT32_MAX },
-        { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks", 0, INT32_MAX },
+        { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks, of each text (default: all)", 0, INT32_MAX },
+        { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks of each text", 0, INT32_MAX },
         { 0,   "process-output", TAMIS_OPTION_FLAG, &args.with_output, NULL, "collect the output head too", 0, 0 },
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },
         { 0,   "no-ppl", TAMIS_OPTION_FLAG, &args.no_ppl, NULL, "do not compute the perplexity", 0, 0 },
@@ -287,6 +328,7 @@ int main(int argc, char **argv) {
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf", "the usual run" },
         { "imatrix -m model-BF16.gguf -f more.txt --in-file imatrix.gguf -o both.gguf", "on top of an earlier run" },
         { "imatrix --in-file a.gguf,b.gguf -o both.gguf", "add two runs up" },
+        { "imatrix -m model-BF16.gguf -f prose.txt -f code.txt --text-weight code.txt=2", "two texts, the second counted twice" },
         { "imatrix show imatrix.gguf", "a sub-command: show, statistics, merge" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -c 2048 --chunks 100", "longer chunks, the first hundred of them" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf --resume", "go on after a kill or Ctrl-C" },
@@ -320,6 +362,8 @@ int main(int argc, char **argv) {
 out:
     imatrix_names_release(&args.files);
     tamis_texts_release(&args.in_files);
+    tamis_texts_release(&args.texts);
+    tamis_texts_release(&args.text_weights);
     tamis_texts_release(&positional);
     return st ? tamis_report("imatrix", &err) : 0;
 }

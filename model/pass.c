@@ -159,8 +159,8 @@ static tamis_status finish(tamis_run *run, tamis_error *err) {
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
         tamis_rms_norm_rows(run->pool, run->h + tile.first * hp->n_embd, NULL, norm.w,
                             tile.n_tokens, hp->n_embd, hp->norm_eps, normed);
-        if (output.tensor)
-            st = tamis_weights_observe(run, &head, 1, -1, -1, normed, tile.n_tokens, err);
+        const tamis_product product = tamis_tile_product(-1, &tile, normed);
+        if (output.tensor) st = tamis_weights_observe(run, &head, 1, &product, err);
         for (int i = 0; i < run->n_observers && !st; i++)
             if (run->observers[i].on_final)
                 st = run->observers[i].on_final(run->observers[i].ctx, tile.first, tile.n_tokens,

@@ -28,6 +28,9 @@ typedef struct tamis_product {
     int64_t n_experts; /* experts in the weight; 1 for dense */
     const float *x;    /* [n_tokens][d_in], row-major, borrowed during the call */
     int64_t n_tokens, d_in;
+    /* Row r is of token tokens[r] of the run, or first_token + r when tokens is NULL. Ascending. */
+    int64_t first_token;
+    const int32_t *tokens; /* borrowed during the call */
 } tamis_product;
 
 /* An observer. Any function may be NULL. Called from one thread, in a fixed order: for a layer,

@@ -194,15 +194,12 @@ tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, in
 }
 
 tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *weights, int n,
-                                   int64_t layer, int64_t expert, const float *x, int64_t n_rows,
-                                   tamis_error *err) {
+                                   const tamis_product *input, tamis_error *err) {
     const char *names[TAMIS_WEIGHTS_MAX];
-    tamis_product product = {.names = names,
-                             .layer = layer,
-                             .expert = expert,
-                             .n_experts = 1,
-                             .x = x,
-                             .n_tokens = n_rows};
+    tamis_product product = *input;
+    product.names = names;
+    product.n_names = 0;
+    product.n_experts = 1;
     for (int i = 0; i < n; i++) {
         if (!weights[i]->tensor) continue;
         names[product.n_names++] = weights[i]->tensor->name;
@@ -210,6 +207,14 @@ tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *we
         product.n_experts = weights[i]->n_experts;
     }
     return tamis_run_observe(run, &product, err);
+}
+
+tamis_product tamis_tile_product(int64_t layer, const tamis_tile *tile, const float *x) {
+    return (tamis_product){.layer = layer,
+                           .expert = -1,
+                           .x = x,
+                           .n_tokens = tile->n_tokens,
+                           .first_token = tile->first};
 }
 
 typedef struct finish_job {

@@ -45,11 +45,12 @@ uint64_t tamis_staging_bytes(const tamis_row_source *sources, int n_sources, int
 tamis_status tamis_decode_rows(tamis_pool *pool, const tamis_row_source *sources, int n_sources,
                                uint8_t *staging, tamis_error *err) TAMIS_MUST_USE;
 
-/* Tell the observers of the products of n weights (those without a tensor are passed over) with
- * x [n_rows][n_in], then nothing else. */
+/* Tell the observers of the products of n weights (those without a tensor are passed over) with one
+ * input: *input says layer, expert, x and its tokens; names and shape are those of the weights. */
 tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *weights, int n,
-                                   int64_t layer, int64_t expert, const float *x, int64_t n_rows,
-                                   tamis_error *err) TAMIS_MUST_USE;
+                                   const tamis_product *input, tamis_error *err) TAMIS_MUST_USE;
+/* The dense product of a tile's rows x [tile->n_tokens][n_in]. */
+tamis_product tamis_tile_product(int64_t layer, const tamis_tile *tile, const float *x);
 
 /* y [n_rows][y_stride] = (x · wᵀ) * scale + bias, x [n_rows][n_in]. TAMIS_INTERRUPTED when
  * stopped. */

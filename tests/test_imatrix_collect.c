@@ -41,10 +41,13 @@ static void make(const struct run *run, int n_threads, tamis_imatrix *matrix,
     tamis_pool *pool;
     assert_int_equal(tamis_pool_new(n_threads, &pool, &err), TAMIS_OK);
     tamis_imatrix_init(matrix);
+    const tamis_imatrix_text text = { .path = shared_path("fixtures/imatrix/%s", run->text),
+                                      .weight = 1 };
     tamis_imatrix_options options = {
         .model_path = shared_path("fixtures/%s.gguf", run->model),
-        .chunks = { .path = shared_path("fixtures/imatrix/%s", run->text),
-                    .n_ctx = run->n_ctx ? run->n_ctx : 128,
+        .texts = &text,
+        .n_texts = 1,
+        .chunks = { .n_ctx = run->n_ctx ? run->n_ctx : 128,
                     .first_chunk = run->first_chunk,
                     .max_chunks = run->max_chunks,
                     .parse_special = run->parse_special },
@@ -164,6 +167,82 @@ static void threads_change_nothing(void **state) {
     tamis_imatrix_release(&two);
 }
 
+/* Texts of a run, with their weights, through the model with experts. */
+static void make_of(const tamis_imatrix_text *texts, size_t n_texts, tamis_imatrix *matrix,
+                    tamis_imatrix_result *result) {
+    tamis_error err = { 0 };
+    tamis_imatrix_init(matrix);
+    tamis_imatrix_options options = {
+        .model_path = shared_path("fixtures/arch/qwen3moe.gguf"),
+        .texts = texts,
+        .n_texts = n_texts,
+        .chunks = { .n_ctx = 128 },
+        .with_output = true,
+        .with_perplexity = true,
+    };
+    if (tamis_imatrix_make(&options, matrix, result, &err)) fail_msg("%s", err.message);
+}
+
+static void assert_near(const char *name, double got, double want) {
+    if (fabs(got - want) > 1e-5 * fabs(want)) fail_msg("%s: %.9g, expected %.9g", name, got, want);
+}
+
+/* Sums and counts of both texts are weighted sums of those of each; means are weighted means even
+ * where a count had to be rounded. */
+static void compare_weighted(const tamis_imatrix_entry *both, const tamis_imatrix_entry *a,
+                             const tamis_imatrix_entry *b, double weight_a, double weight_b) {
+    const uint64_t n_columns = both->n_values / both->n_counts;
+    for (uint64_t e = 0; e < both->n_counts; e++) {
+        const double count = weight_a * a->counts[e] + weight_b * b->counts[e];
+        double whole = floor(count + 0.5);
+        if (whole < 1 && count > 0) whole = 1;
+        if (both->counts[e] != whole)
+            fail_msg("%s expert %d: count %g, expected %g", both->name, (int)e, both->counts[e],
+                     whole);
+        for (uint64_t i = e * n_columns; count > 0 && i < (e + 1) * n_columns; i++)
+            assert_near(both->name, both->sums[i] / both->counts[e],
+                        (weight_a * a->sums[i] + weight_b * b->sums[i]) / count);
+    }
+}
+
+static void texts_have_weights(void **state) {
+    (void)state;
+    enum { N_WEIGHTS = 3 };
+    static const double weights[N_WEIGHTS][2] = { { 1, 1 }, { 2.5, 0.3 }, { 1e-3, 1e-3 } };
+    const tamis_imatrix_text a = { shared_path("fixtures/imatrix/calib-a.txt"), 1 };
+    const tamis_imatrix_text b = { shared_path("fixtures/imatrix/calib-b.txt"), 1 };
+    tamis_imatrix of_a, of_b, both;
+    tamis_imatrix_result result_a, result_b, result;
+    make_of(&a, 1, &of_a, &result_a);
+    make_of(&b, 1, &of_b, &result_b);
+    for (int w = 0; w < N_WEIGHTS; w++) {
+        const tamis_imatrix_text texts[] = { { a.path, weights[w][0] }, { b.path, weights[w][1] } };
+        make_of(texts, 2, &both, &result);
+        assert_int_equal(both.n_entries, of_a.n_entries);
+        for (uint64_t i = 0; i < both.n_entries; i++)
+            compare_weighted(&both.entries[i], tamis_imatrix_find(&of_a, both.entries[i].name),
+                             tamis_imatrix_find(&of_b, both.entries[i].name), texts[0].weight,
+                             texts[1].weight);
+        assert_int_equal(both.n_datasets, 2);
+        assert_string_equal(both.datasets[0], a.path);
+        assert_string_equal(both.datasets[1], b.path);
+        assert_int_equal(both.chunk_count, of_a.chunk_count + of_b.chunk_count);
+        assert_int_equal(result.n_texts, 2);
+        assert_int_equal(result.texts[1].n_chunks, result_b.n_chunks);
+        assert_int_equal(result.texts[1].n_tokens, result_b.n_tokens);
+        assert_near("PPL of a", result.texts[0].perplexity.ppl, result_a.texts[0].perplexity.ppl);
+        assert_near("PPL of b", result.texts[1].perplexity.ppl, result_b.texts[0].perplexity.ppl);
+        assert_true(result.running[result.n_chunks - 1].n ==
+                    result_a.texts[0].perplexity.n + result_b.texts[0].perplexity.n);
+        tamis_imatrix_result_release(&result);
+        tamis_imatrix_release(&both);
+    }
+    tamis_imatrix_result_release(&result_a);
+    tamis_imatrix_result_release(&result_b);
+    tamis_imatrix_release(&of_a);
+    tamis_imatrix_release(&of_b);
+}
+
 int main(void) {
     require_shared();
     tamis_formats_init();
@@ -171,6 +250,7 @@ int main(void) {
         cmocka_unit_test(matches_the_peer),
         cmocka_unit_test(saves_in_order),
         cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(texts_have_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

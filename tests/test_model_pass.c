@@ -17,6 +17,7 @@ enum { N_TOKENS = 96, MAX_EVENTS = 4096 };
 typedef struct event {
     char names[160]; /* joined by spaces; "layer" and "final" for those calls */
     int64_t layer, expert, n_experts, n_tokens, d_in;
+    int64_t first_token; /* of a product */
     double sum_of_squares;
 } event;
 
@@ -51,6 +52,12 @@ static tamis_status on_product(void *ctx, const tamis_product *p, tamis_error *e
     e->n_experts = p->n_experts;
     e->n_tokens = p->n_tokens;
     e->d_in = p->d_in;
+    for (int64_t r = 0; r < p->n_tokens; r++) {
+        const int64_t token = p->tokens ? p->tokens[r] : p->first_token + r;
+        if (token < 0 || token >= N_TOKENS || (r && p->tokens && token <= p->tokens[r - 1]))
+            fail_msg("'%s': row %d is of token %d", e->names, (int)r, (int)token);
+    }
+    e->first_token = p->tokens ? p->tokens[0] : p->first_token;
     e->sum_of_squares = 0.0;
     for (int64_t i = 0; i < p->n_tokens * p->d_in; i++)
         e->sum_of_squares += (double)p->x[i] * (double)p->x[i];
@@ -144,6 +151,7 @@ static void dense_products_in_order(void **state) {
         for (int i = 0; i < PER_LAYER; i++)
             assert_int_equal(seen.events[first + i].n_tokens, N_TOKENS);
         assert_int_equal(seen.events[first].expert, -1);
+        assert_int_equal(seen.events[first].first_token, 0);
         assert_int_equal(seen.events[first].n_experts, 1);
     }
     assert_event(LAYERS * PER_LAYER, "output.weight", -1, 128);

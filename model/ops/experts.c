@@ -54,7 +54,8 @@ static tamis_status route_tile(tamis_run *run, const part *p, const tamis_weight
     int64_t n = tile->n_tokens, n_used = p->router->n_used;
     tamis_rms_norm_rows(run->pool, run->h + tile->first * hp->n_embd, NULL, p->norm, n, hp->n_embd,
                         hp->norm_eps, p->normed);
-    tamis_status st = tamis_weights_observe(run, &inp, 1, p->layer, -1, p->normed, n, err);
+    const tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
+    tamis_status st = tamis_weights_observe(run, &inp, 1, &product, err);
     if (!st) st = tamis_weight_apply(run, inp, p->normed, n, p->gate_rows, hp->n_expert, err);
     if (!st)
         st = tamis_run_check_finite(run, p->gate_rows, n, hp->n_expert, p->layer,
@@ -122,8 +123,9 @@ static tamis_status run_rows(tamis_run *run, const part *p, int64_t expert, int6
     int64_t stride = is_fused ? 2 * p->n_ff : p->n_ff;
     const float *up_rows = is_fused ? p->gate_rows + p->n_ff : p->up_rows;
     tamis_rms_norm_rows(run->pool, run->h, tokens, p->norm, n, hp->n_embd, hp->norm_eps, p->normed);
-    tamis_status st =
-        tamis_weights_observe(run, inputs, is_fused ? 1 : 2, p->layer, expert, p->normed, n, err);
+    tamis_product product = {
+        .layer = p->layer, .expert = expert, .x = p->normed, .n_tokens = n, .tokens = tokens};
+    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 2, &product, err);
     if (!st) st = tamis_weight_apply(run, inputs[0], p->normed, n, p->gate_rows, stride, err);
     if (!st && !is_fused)
         st = tamis_weight_apply(run, &p->up, p->normed, n, p->up_rows, p->n_ff, err);
@@ -133,7 +135,8 @@ static tamis_status run_rows(tamis_run *run, const part *p, int64_t expert, int6
     tamis_swiglu_rows(run->pool, p->gate_rows, stride, up_rows, stride, n, p->n_ff, acted);
     st = tamis_run_check_finite(run, acted, n, p->n_ff, p->layer, "the input of ffn_down_exps", 0,
                                 tokens, err);
-    if (!st) st = tamis_weights_observe(run, &down, 1, p->layer, expert, acted, n, err);
+    product.x = acted;
+    if (!st) st = tamis_weights_observe(run, &down, 1, &product, err);
     if (!st) st = tamis_weight_apply(run, down, acted, n, p->out, hp->n_embd, err);
     if (st) return st;
     tamis_scatter_rows(run->pool, p->out, tokens, p->weights + first, n, hp->n_embd, run->sums);

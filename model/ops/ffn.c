@@ -38,14 +38,16 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     float *x = run->h + tile->first * hp->n_embd;
     const tamis_weight *inputs[] = {&p->gate, &p->up}, *down = &p->down;
     tamis_rms_norm_rows(run->pool, x, NULL, p->norm.w, n, hp->n_embd, hp->norm_eps, p->normed);
-    tamis_status st = tamis_weights_observe(run, inputs, 2, p->layer, -1, p->normed, n, err);
+    tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
+    tamis_status st = tamis_weights_observe(run, inputs, 2, &product, err);
     if (!st) st = tamis_weight_apply(run, &p->gate, p->normed, n, p->gate_rows, n_ff, err);
     if (!st) st = tamis_weight_apply(run, &p->up, p->normed, n, p->up_rows, n_ff, err);
     if (st) return st;
     tamis_swiglu_rows(run->pool, p->gate_rows, n_ff, p->up_rows, n_ff, n, n_ff, p->gate_rows);
     st = tamis_run_check_finite(run, p->gate_rows, n, n_ff, p->layer, "the input of ffn_down",
                                 tile->first, NULL, err);
-    if (!st) st = tamis_weights_observe(run, &down, 1, p->layer, -1, p->gate_rows, n, err);
+    product.x = p->gate_rows;
+    if (!st) st = tamis_weights_observe(run, &down, 1, &product, err);
     if (!st) st = tamis_weight_apply(run, down, p->gate_rows, n, p->out, hp->n_embd, err);
     if (st) return st;
     tamis_add_rows(run->pool, p->out, n, hp->n_embd, x);

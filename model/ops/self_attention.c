@@ -149,8 +149,8 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     bool is_fused = p->qkv.tensor != NULL;
     const tamis_weight *inputs[] = {is_fused ? &p->qkv : &p->q, &p->k, &p->v};
     const tamis_weight *output = &p->output;
-    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, p->layer, -1, p->normed,
-                                            tile->n_tokens, err);
+    tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
+    tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, &product, err);
     if (!st) st = make_qkv(run, p, tile, err);
     if (st) return st;
     tamis_attention a = {
@@ -170,7 +170,8 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     };
     tamis_attention_run(&a, run->gemm, run->pool, p->scratch);
     if (tamis_interrupted()) return tamis_fail_interrupted(err);
-    st = tamis_weights_observe(run, &output, 1, p->layer, -1, p->heads, tile->n_tokens, err);
+    product.x = p->heads;
+    st = tamis_weights_observe(run, &output, 1, &product, err);
     if (!st)
         st = tamis_weight_apply(run, output, p->heads, tile->n_tokens, p->out, hp->n_embd, err);
     if (st) return st;

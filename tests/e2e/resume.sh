@@ -6,7 +6,8 @@ seed=${TAMIS_SEED:-$$}
 RANDOM=$seed
 echo "seed $seed"
 ck=$work/out.gguf.checkpoint
-run() { imatrix -m "$model" -f "$calibration" -c 128 --chunks 24 -o "$work/out.gguf" "$@"; }
+text=$calibration
+run() { imatrix -m "$model" -f "$text" -c 128 --chunks 16 -o "$work/out.gguf" "$@"; }
 every() { run --checkpoint-every 0 "$@"; }
 
 # start_and_kill SIGNAL ARGS...: killed as soon as there is a checkpoint.
@@ -14,7 +15,7 @@ start_and_kill() {
     local signal=$1
     shift
     rm -f "$ck"
-    imatrix -m "$model" -f "$calibration" -c 128 --chunks 24 -o "$work/out.gguf" \
+    imatrix -m "$model" -f "$calibration" -c 128 --chunks 16 -o "$work/out.gguf" \
         --checkpoint-every 0 "$@" >"$work/killed.txt" 2>"$work/killed.err" &
     local pid=$!
     while [ ! -e "$ck" ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
@@ -39,7 +40,7 @@ n_kills=0 n_runs=0
 while [ $n_kills -lt 10 ]; do
     n_runs=$((n_runs + 1))
     [ $n_runs -le 60 ] || fail "60 runs and only $n_kills kills"
-    imatrix -q -m "$model" -f "$calibration" -c 128 --chunks 24 -o "$work/out.gguf" \
+    imatrix -q -m "$model" -f "$calibration" -c 128 --chunks 16 -o "$work/out.gguf" \
         --checkpoint-every 0 --resume -t $((1 + n_runs % 2)) >"$work/again.txt" 2>"$work/again.err" &
     pid=$!
     ms=$((RANDOM % (took_ms + 1)))
@@ -106,16 +107,20 @@ other() { # PATTERN ARGS...
     [ ! -e "$work/out.gguf" ] || fail "a refused resume wrote its output"
 }
 other "--ctx was 128, now it is 64" -c 64
-other "number of tokens was 3072, now it is 2944" --chunks 23
+other "texts \(chunks x weight\) was 16 x 1, now it is 15 x 1" --chunks 15
 other "text \(hash" --from-chunk 1
-other "text \(hash" -f "$evaluation"
+other "texts \(chunks x weight\) was 16 x 1, now it is 16 x 1, 16 x 1" -f "$evaluation"
+text=$evaluation
+other "text \(hash"
+text=$calibration
 other "--process-output was off, now it is on" --process-output
+other "texts \(chunks x weight\) was 16 x 1, now it is 16 x 0.5" --text-weight "$calibration=0.5"
 tuned=${TAMIS_SHARED:-}/models/tiny-qwen3-tuned.gguf
 [ ! -e "$tuned" ] || other "model \(hash\)" -m "$tuned"
 
 # Damaged ones: every part, and cut off anywhere.
 size=$(stat -c %s "$work/kept")
-for at in 9 17 20 33 45 100 4000 20300 40000 $((size / 2)) $((size - 30000)) $((size - 40)) $((size - 1)); do
+for at in 9 17 20 33 45 100 4000 9500 20000 $((size / 2)) $((size - 30000)) $((size - 40)) $((size - 1)); do
     cp "$work/kept" "$ck"
     byte=$(od -An -tu1 -j "$at" -N 1 "$ck")
     printf "\\x$(printf '%02x' $((byte ^ 64)))" | dd of="$ck" bs=1 seek="$at" conv=notrunc status=none
