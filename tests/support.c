@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "formats/formats.h"
+
 static char ring[8][4096];
 static unsigned i_ring;
 
@@ -103,4 +105,12 @@ int for_each_valid_gguf(void (*fn)(const char *name)) {
     }
     closedir(dir);
     return n;
+}
+
+bool use_cpu(const char *level) {
+    setenv("TAMIS_CPU", level, 1);
+    tamis_formats_init();
+    if (!*level || strcmp(tamis_formats_cpu(), level) == 0) return true;
+    printf("this CPU has no %s\n", level);
+    return false;
 }

@@ -106,11 +106,6 @@ static void encode(const tamis_type *type, const float *x, const float *w, uint8
     if (tamis_encode_row(type, x, w, blocks, N, &err) != TAMIS_OK) fail_msg("%s", err.message);
 }
 
-static void use_cpu(const char *name) {
-    setenv("TAMIS_CPU", name, 1);
-    tamis_formats_init();
-}
-
 static double weighted_error(const float *x, const float *y, const float *w, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++) {

@@ -42,8 +42,7 @@ static void check_pair(const tamis_gguf_tensor *coded, const tamis_gguf_tensor *
 
 /* Every "X" beside an "X.f32". */
 static void check_level(const char *level) {
-    setenv("TAMIS_CPU", level, 1);
-    tamis_formats_init();
+    if (!use_cpu(level)) return;
     int n_pairs = 0;
     for (int64_t i = 0; i < tamis_gguf_n_tensors(golden); i++) {
         const tamis_gguf_tensor *coded = tamis_gguf_tensor_at(golden, i);
@@ -57,19 +56,8 @@ static void check_level(const char *level) {
     assert_int_equal(n_pairs, 81);
 }
 
-static void test_plain(void **state) {
-    (void)state;
-    check_level("plain");
-}
-
-static void test_avx2(void **state) {
-    (void)state;
-    check_level("avx2");
-}
-
-static void test_avx512(void **state) {
-    (void)state;
-    check_level("avx512");
+static void test_level(void **state) {
+    check_level(*state);
 }
 
 static void check_rounding(const char *name, uint16_t (*round)(float)) {
@@ -101,9 +89,7 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),
+        CPU_LEVEL_TESTS(test_level),
         cmocka_unit_test(test_rounding),
     };
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);

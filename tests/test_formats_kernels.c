@@ -53,12 +53,7 @@ static void check_blocks(const char *level, const tamis_type *t, int64_t n_block
 }
 
 static void check_level(const char *level) {
-    setenv("TAMIS_CPU", level, 1);
-    tamis_formats_init();
-    if (strcmp(tamis_formats_cpu(), level) != 0) {
-        printf("this CPU has no %s\n", level);
-        return;
-    }
+    if (!use_cpu(level)) return;
     int n_types;
     const tamis_type *types = tamis_type_table(&n_types);
     for (int i = 0; i < n_types; i++) {
@@ -69,27 +64,14 @@ static void check_level(const char *level) {
     }
 }
 
-static void test_plain(void **state) {
-    (void)state;
-    check_level("plain");
-}
-
-static void test_avx2(void **state) {
-    (void)state;
-    check_level("avx2");
-}
-
-static void test_avx512(void **state) {
-    (void)state;
-    check_level("avx512");
+static void test_level(void **state) {
+    check_level(*state);
 }
 
 int main(void) {
     fill_random();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),
+        CPU_LEVEL_TESTS(test_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ usual() {
     args=(model.gguf)
     case "$*" in
     imatrix) args=(-m model.gguf -f text.txt -c 64 --chunks 2 -o out.gguf) ;;
-    "imatrix show") args=(im.gguf) ;;
+    "imatrix show" | "imatrix statistics") args=(im.gguf) ;;
     "imatrix diff") args=(im.gguf im.gguf) ;;
     "imatrix merge") args=(-o merged.gguf im.gguf im.gguf) ;;
     quantize) args=(model.gguf out.gguf Q4_0) ;;
@@ -43,7 +43,9 @@ missing() {
 quietly() {
     local what=$1
     shift
-    "$@" >out 2>err || { cat err >&2; fail "$what: exit $?: $*"; }
+    local status=0
+    "$@" >out 2>err || status=$?
+    [ $status = 0 ] || { cat err >&2; fail "$what: exit $status: $*"; }
     [ ! -s err ] || fail "$what: '$(head -1 err)' on stderr: $*"
 }
 

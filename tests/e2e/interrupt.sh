@@ -34,8 +34,8 @@ touch before
 long_run() {
     args=(big.gguf)
     case "$*" in
-    "gguf show" | "gguf unset" | "imatrix show" | "imatrix diff" | "imatrix merge") args=() ;;
-    gguf) args=() ;;
+    gguf | "gguf show") args=() ;;
+    "imatrix "*) args=() ;;
     imatrix) args=(-m "$model" -f text.txt -c 64 -o out.gguf) ;;
     quantize) args=(big.gguf out.gguf Q4_K_M) ;;
     kld) args=(-m "$model" -q small.gguf -f text.txt -c 64 --base out.base) ;;
