@@ -17,7 +17,7 @@ void tamis_texts_release(tamis_texts *texts) {
     *texts = (tamis_texts){0};
 }
 
-static tamis_status append(tamis_texts *texts, const char *text, tamis_error *err) {
+tamis_status tamis_texts_add(tamis_texts *texts, const char *text, tamis_error *err) {
     tamis_status st = tamis_grow(&texts->items, &texts->capacity, (uint64_t)texts->n_items + 1,
                                  sizeof *texts->items, err);
     if (st) return st;
@@ -146,7 +146,7 @@ static tamis_status store(const tamis_option *row, const char *value, const char
         *(const char **)row->target = value;
         return TAMIS_OK;
     case TAMIS_OPTION_TEXTS:
-        return append(row->target, value, err);
+        return tamis_texts_add(row->target, value, err);
     case TAMIS_OPTION_GROUP:
         break;
     }
@@ -222,7 +222,7 @@ tamis_status tamis_options_parse(const tamis_command *command, int argc, char **
         const char *arg = argv[l.i];
         tamis_status st = TAMIS_OK;
         if (are_ended || arg[0] != '-' || !arg[1]) {
-            st = append(positional, arg, err);
+            st = tamis_texts_add(positional, arg, err);
             if (command->options_first) are_ended = true;
         } else if (strcmp(arg, "--") == 0) {
             are_ended = true;

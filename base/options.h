@@ -27,6 +27,8 @@ typedef struct tamis_texts {
     size_t n_items;
     uint64_t capacity;
 } tamis_texts;
+/* Append a borrowed string. */
+tamis_status tamis_texts_add(tamis_texts *texts, const char *text, tamis_error *err) TAMIS_MUST_USE;
 void tamis_texts_release(tamis_texts *texts);
 
 typedef struct tamis_option {

@@ -12,6 +12,7 @@
 #include "formats/formats.h"
 #include "kld/job.h"
 #include "kld/report.h"
+#include "kld/tasks.h"
 #include "model/gemm.h"
 
 typedef struct arguments {
@@ -20,6 +21,8 @@ typedef struct arguments {
     tamis_texts quants;
     const char *dump_path;
     bool summary, is_peer_style;
+    bool is_task[TAMIS_TASK_N_KINDS], per_task;
+    int64_t max_tasks[TAMIS_TASK_N_KINDS];
 } arguments;
 
 static const char DESCRIPTION[] =
@@ -38,6 +41,8 @@ static const tamis_example EXAMPLES[] = {
     {"kld -m parent.gguf -f text.txt --base parent.base", "write the parent's side once"},
     {"kld --base parent.base -q a.gguf --json a.json", "use it later, without the parent"},
     {"kld -m parent.gguf -f text.txt", "only the parent's perplexity"},
+    {"kld -m parent.gguf -q a.gguf --hellaswag -f hellaswag_val_full.txt",
+     "HellaSwag scores of both over 400 tasks"},
     {"kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines"},
 };
 
@@ -79,6 +84,14 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
         { 0,   "summary",        TAMIS_OPTION_FLAG,  &a->summary, NULL, "print only the table, one line per model", 0, 0 },
         { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
+        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Task scores, of -m and every -q; -f is the task file", 0, 0 },
+        { 0,   "hellaswag",      TAMIS_OPTION_FLAG,  &a->is_task[TAMIS_TASK_HELLASWAG], NULL, "HellaSwag: six lines a task", 0, 0 },
+        { 0,   "hellaswag-tasks", TAMIS_OPTION_INT,  &a->max_tasks[TAMIS_TASK_HELLASWAG], "N", "use N random tasks, 0 for all (default: 400)", 0, INT32_MAX },
+        { 0,   "winogrande",     TAMIS_OPTION_FLAG,  &a->is_task[TAMIS_TASK_WINOGRANDE], NULL, "WinoGrande: a CSV line a task", 0, 0 },
+        { 0,   "winogrande-tasks", TAMIS_OPTION_INT, &a->max_tasks[TAMIS_TASK_WINOGRANDE], "N", "use N random tasks (default: 0, all)", 0, INT32_MAX },
+        { 0,   "multiple-choice", TAMIS_OPTION_FLAG, &a->is_task[TAMIS_TASK_MULTIPLE_CHOICE], NULL, "multiple choice: a binary file as made for llama-perplexity", 0, 0 },
+        { 0,   "multiple-choice-tasks", TAMIS_OPTION_INT, &a->max_tasks[TAMIS_TASK_MULTIPLE_CHOICE], "N", "use N random tasks (default: 0, all)", 0, INT32_MAX },
+        { 0,   "per-task",       TAMIS_OPTION_FLAG,  &a->per_task, NULL, "also print the answer and the scores of each task", 0, 0 },
         /* -q means a model here, not quiet. */
         TAMIS_COMMON_ROWS(c, 0, TAMIS_THREADS_HELP, TAMIS_MEM_HELP),
     };
@@ -126,6 +139,59 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     return st;
 }
 
+/* --- task scores --- */
+
+/* The kind asked for, or TAMIS_TASK_N_KINDS. */
+static tamis_task_kind task_kind(const arguments *a) {
+    int kind = 0;
+    while (kind < TAMIS_TASK_N_KINDS && !a->is_task[kind])
+        kind++;
+    return (tamis_task_kind)kind;
+}
+
+static tamis_status check_task_options(const arguments *a, tamis_task_kind kind, tamis_error *err) {
+    const tamis_kld_options *o = &a->options;
+    for (int other = (int)kind + 1; other < TAMIS_TASK_N_KINDS; other++)
+        if (a->is_task[other])
+            return tamis_fail(err, TAMIS_BAD_USAGE, "one kind of task at a time");
+    if (!o->parent_path || !o->text_path)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "task scores need a model (-m) and tasks (-f)");
+    if (o->tokens_path || o->base_path || o->save_logits_path || a->dump_path || o->score ||
+        o->max_chunks || o->n_ctx)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "task scores take no --tokens, --base, --save-all-logits, --dump-logits, "
+                          "--score, --chunks or --ctx");
+    return TAMIS_OK;
+}
+
+static tamis_status score_tasks(const arguments *a, tamis_task_kind kind,
+                                const tamis_kld_machine *machine, tamis_error *err) {
+    const char *json_path = a->common.json_path;
+    const bool json_to_stdout = json_path && strcmp(json_path, "-") == 0;
+    tamis_task_result result = {0};
+    tamis_texts models = {0};
+    tamis_status st = check_task_options(a, kind, err);
+    if (!st && json_path && !json_to_stdout)
+        st = tamis_kld_check_output(&a->options, json_path, err);
+    if (!st) st = tamis_texts_add(&models, a->options.parent_path, err);
+    for (size_t i = 0; !st && i < a->options.n_quants; i++)
+        st = tamis_texts_add(&models, a->options.quant_paths[i], err);
+    const tamis_task_options options = {
+        .model_paths = models.items,
+        .n_models = models.n_items,
+        .path = a->options.text_path,
+        .kind = kind,
+        .max_tasks = a->max_tasks[kind],
+    };
+    if (!st) st = tamis_tasks_run(&options, machine, &result, err);
+    if (!st && !json_to_stdout) tamis_tasks_report_text(&result, a->per_task, stdout);
+    if (!st && json_path) st = tamis_tasks_report_json(&result, json_path, err);
+    if (!st) st = tamis_flush_results(err);
+    tamis_task_result_release(&result);
+    tamis_texts_release(&models);
+    return st;
+}
+
 static tamis_status run(const arguments *a, tamis_error *err) {
     tamis_log log = tamis_log_to_stream(stderr, a->common.quiet);
     tamis_budget budget;
@@ -138,8 +204,12 @@ static tamis_status run(const arguments *a, tamis_error *err) {
     st = tamis_gemm_new(NULL, &machine.gemm, err);
     if (st) goto out;
     machine.progress = tamis_progress_new(stderr, a->common.quiet);
-    st = a->dump_path ? tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err)
-                      : compare(a, &machine, err);
+    if (task_kind(a) < TAMIS_TASK_N_KINDS)
+        st = score_tasks(a, task_kind(a), &machine, err);
+    else if (a->dump_path)
+        st = tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err);
+    else
+        st = compare(a, &machine, err);
 out:
     tamis_progress_free(machine.progress);
     tamis_gemm_free(machine.gemm);
@@ -148,7 +218,7 @@ out:
 }
 
 int main(int argc, char **argv) {
-    arguments a = {0};
+    arguments a = {.max_tasks[TAMIS_TASK_HELLASWAG] = 400};
     tamis_error err = {0};
     bool is_done = false;
     tamis_status st = parse(&a, argc, argv, &is_done, &err);
