@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "model/meetings.h"
 #include "model/unicode.h"
 
 #define SHORT_WORD_SYMBOLS 40
@@ -23,6 +24,7 @@ struct tamis_bpe {
     merge_slot *merges;
     uint32_t merge_mask;
     uint32_t byte_symbols[256]; /* of a byte mapped; else of an ASCII character */
+    tamis_meetings meetings;    /* of the two parts of merges; unused where words are mapped */
 };
 
 uint32_t tamis_byte_to_char(uint8_t b) {
@@ -111,6 +113,8 @@ tamis_status tamis_bpe_add_merge(tamis_bpe *bpe, uint32_t rank, const char *line
     memcpy(joined, line, n_left);
     memcpy(joined + n_left, space + 1, n_right);
     st = tamis_symbols_intern(bpe->vocabulary, joined, n_left + n_right, &result, err);
+    if (!bpe->is_mapped && n_right)
+        tamis_meetings_note(&bpe->meetings, (const uint8_t *)joined, n_left + n_right, n_left);
     if (joined != small) free(joined);
     if (!st) *slot = (merge_slot){.left = left, .right = right, .rank = rank, .result = result};
     return st;
@@ -206,6 +210,10 @@ static tamis_status merge_long(const tamis_bpe *bpe, tamis_bpe_work *w, tamis_er
         w->symbols[n_left++] = w->symbols[i];
     w->n_symbols = n_left;
     return TAMIS_OK;
+}
+
+size_t tamis_bpe_word(const tamis_bpe *bpe, const uint8_t *text, size_t n_bytes) {
+    return bpe->is_mapped ? n_bytes : tamis_meetings_word(&bpe->meetings, text, n_bytes);
 }
 
 /* The symbols that a word begins as. */

@@ -23,6 +23,10 @@ void tamis_bpe_free(tamis_bpe *bpe);
 tamis_status tamis_bpe_add_merge(tamis_bpe *bpe, uint32_t rank, const char *line, size_t n_bytes,
                                  tamis_error *err) TAMIS_MUST_USE;
 
+/* Bytes of the first word inside a word (n_bytes >= 1): merges do not cross its end. All of it
+ * where words are mapped. */
+size_t tamis_bpe_word(const tamis_bpe *bpe, const uint8_t *text, size_t n_bytes);
+
 /* Working memory of merging; start from zero, one per call or thread. */
 typedef struct tamis_bpe_work {
     uint32_t *symbols; /* result: n_symbols of them */

@@ -1,42 +1,21 @@
-/* spm.c - see spm.h. A text is first cut where no token has the two characters that meet
- * there: no merge can ever cross, and the words that come out repeat. Which characters
- * meet in tokens is kept as a set of hashes; one too many in it only makes a word longer.
+/* spm.c - see spm.h. Pairs are looked up by their text, which lies in one piece in the word;
+ * a heap gives the best one, stale entries are told by their rank.
  * Bound by cache misses in the vocabulary. */
 #include "model/spm.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "model/meetings.h"
 #include "model/unicode.h"
-
-#define MEETING_BITS 21 /* of a hash: 256 KiB of set */
 
 struct tamis_spm {
     const tamis_symbols *vocabulary; /* borrowed */
     uint32_t *ranks;                 /* [n_tokens] */
     size_t max_token_bytes;
-    uint64_t *meetings; /* bit set: the two characters meet inside a token */
+    tamis_meetings meetings; /* inside tokens */
 };
-
-/* Place in the set of two characters side by side, the first of n_a and the other of n_b bytes. */
-static uint32_t meeting(const uint8_t *text, size_t n_a, size_t n_b) {
-    uint64_t both = 0;
-    for (size_t i = 0; i < n_a + n_b; i++)
-        both = both << 8 | text[i];
-    return (uint32_t)((both * 0x9E3779B97F4A7C15u) >> (64 - MEETING_BITS));
-}
-
-static void note_meetings(tamis_spm *spm, const uint8_t *text, size_t n_bytes) {
-    if (n_bytes == 0) return;
-    size_t n_a = tamis_utf8_char_bytes(text[0], n_bytes), n_b;
-    for (size_t i = n_a; i < n_bytes; i += n_b, n_a = n_b) {
-        n_b = tamis_utf8_char_bytes(text[i], n_bytes - i);
-        uint32_t place = meeting(text + i - n_a, n_a, n_b);
-        spm->meetings[place / 64] |= (uint64_t)1 << (place % 64);
-    }
-}
 
 tamis_status tamis_spm_new(const tamis_symbols *symbols, uint32_t *ranks, tamis_spm **out,
                            tamis_error *err) {
@@ -48,16 +27,11 @@ tamis_status tamis_spm_new(const tamis_symbols *symbols, uint32_t *ranks, tamis_
     }
     spm->vocabulary = symbols;
     spm->ranks = ranks;
-    spm->meetings = tamis_alloc_array((1u << MEETING_BITS) / 64, sizeof *spm->meetings, err);
-    if (!spm->meetings) {
-        tamis_spm_free(spm);
-        return TAMIS_NO_RESOURCE;
-    }
     for (uint32_t id = 0; id < tamis_symbols_n_tokens(symbols); id++) {
         size_t n;
         const char *text = tamis_symbols_text(symbols, id, &n);
         if (n > spm->max_token_bytes) spm->max_token_bytes = n;
-        note_meetings(spm, (const uint8_t *)text, n);
+        tamis_meetings_note_all(&spm->meetings, (const uint8_t *)text, n);
     }
     *out = spm;
     return TAMIS_OK;
@@ -66,20 +40,11 @@ tamis_status tamis_spm_new(const tamis_symbols *symbols, uint32_t *ranks, tamis_
 void tamis_spm_free(tamis_spm *spm) {
     if (!spm) return;
     free(spm->ranks);
-    free(spm->meetings);
     free(spm);
 }
 
 size_t tamis_spm_word(const tamis_spm *spm, const uint8_t *text, size_t n_bytes) {
-    size_t n_a = tamis_utf8_char_bytes(text[0], n_bytes), i = n_a;
-    while (i < n_bytes) {
-        size_t n_b = tamis_utf8_char_bytes(text[i], n_bytes - i);
-        uint32_t place = meeting(text + i - n_a, n_a, n_b);
-        if (!(spm->meetings[place / 64] >> (place % 64) & 1)) break;
-        i += n_b;
-        n_a = n_b;
-    }
-    return i;
+    return tamis_meetings_word(&spm->meetings, text, n_bytes);
 }
 
 /* --- merging --- */

@@ -129,7 +129,16 @@ static tamis_status encode_bpe_word(tamis_encoder *e, const uint8_t *word, size_
 /* tamis_word_fn */
 static tamis_status on_bpe_word(void *ctx, size_t start, size_t n_bytes, tamis_error *err) {
     tamis_encoder *e = ctx;
-    return on_word(e, encode_bpe_word, e->fragment_start + start, n_bytes, err);
+    start += e->fragment_start;
+    const uint8_t *text = e->prepared.text;
+    if (may_stay_whole(e->t->pre_name->whole, text + start, n_bytes))
+        return on_word(e, encode_bpe_word, start, n_bytes, err);
+    tamis_status st = TAMIS_OK;
+    for (size_t end = start + n_bytes, n; !st && start < end; start += n) {
+        n = tamis_bpe_word(e->t->bpe, text + start, end - start);
+        st = on_word(e, encode_bpe_word, start, n, err);
+    }
+    return st;
 }
 
 tamis_status tamis_encode_bpe(tamis_encoder *e, size_t start, size_t n_bytes, tamis_error *err) {

@@ -70,9 +70,9 @@ static void fix_channels(tamis_tokenizer *t) {
         if (attrs) *attrs = TAMIS_ATTR_USER_DEFINED;
     }
     uint8_t *end = find_attrs(t, "<|end|>");
-    bool returns = find_attrs(t, "<|return|>") && find_attrs(t, "<|call|>");
-    bool flushes = find_attrs(t, "<|calls|>") && find_attrs(t, "<|flush|>");
-    if (end && (returns || flushes)) *end = TAMIS_ATTR_USER_DEFINED;
+    bool calls = find_attrs(t, "<|call|>") || find_attrs(t, "<|calls|>");
+    bool ends_otherwise = find_attrs(t, "<|return|>") || find_attrs(t, "<|flush|>");
+    if (end && calls && ends_otherwise) *end = TAMIS_ATTR_USER_DEFINED;
 }
 
 /* --- white space around special tokens --- */

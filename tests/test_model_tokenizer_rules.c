@@ -1,6 +1,6 @@
 /* test_model_tokenizer_rules.c - rules on vocabularies made here: merging against a naive
  * version of it, special tokens, defaults, bad keys, long and random input. */
-#include "support.h"
+#include "support_vocab.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,112 +14,19 @@
 
 static tamis_error err;
 
-/* --- a vocabulary file in memory --- */
-
-typedef struct file {
-    uint8_t *bytes;
-    size_t n, capacity;
-} file;
-
-static void put(file *f, const void *data, size_t n) {
-    if (f->n + n > f->capacity) {
-        f->capacity = 2 * (f->n + n);
-        f->bytes = realloc(f->bytes, f->capacity);
-        assert_non_null(f->bytes);
-    }
-    memcpy(f->bytes + f->n, data, n);
-    f->n += n;
-}
-
-static void put_u32(file *f, uint32_t v) {
-    put(f, &v, 4);
-}
-
-static void put_text(file *f, const char *text) {
-    uint64_t n = strlen(text);
-    put(f, &n, 8);
-    put(f, text, n);
-}
-
-static void count_key(file *f, const char *key, uint32_t kind) {
-    uint64_t n;
-    memcpy(&n, f->bytes + 16, 8);
-    n++;
-    memcpy(f->bytes + 16, &n, 8);
-    put_text(f, key);
-    put_u32(f, kind);
-}
-
-static void begin_file(file *f, const char *kind, const char *pre) {
-    static const uint64_t none[2] = {0, 0};
-    *f = (file){0};
-    put(f, "GGUF\3\0\0\0", 8);
-    put(f, none, 16);
-    count_key(f, "general.architecture", TAMIS_GGUF_STRING);
-    put_text(f, "llama");
-    count_key(f, "tokenizer.ggml.model", TAMIS_GGUF_STRING);
-    put_text(f, kind);
-    if (!pre) return;
-    count_key(f, "tokenizer.ggml.pre", TAMIS_GGUF_STRING);
-    put_text(f, pre);
-}
-
-static void put_texts(file *f, const char *key, const char *const *items, uint64_t n) {
-    count_key(f, key, TAMIS_GGUF_ARRAY);
-    put_u32(f, TAMIS_GGUF_STRING);
-    put(f, &n, 8);
-    for (uint64_t i = 0; i < n; i++) put_text(f, items[i]);
-}
-
-static void put_types(file *f, const int32_t *types, uint64_t n) {
-    count_key(f, "tokenizer.ggml.token_type", TAMIS_GGUF_ARRAY);
-    put_u32(f, TAMIS_GGUF_I32);
-    put(f, &n, 8);
-    put(f, types, 4 * n);
-}
-
-static tamis_status build(file *f, tamis_tokenizer **t) {
-    static const char zeros[32];
-    put(f, zeros, (32 - f->n % 32) % 32);
-    tamis_gguf *g;
-    *t = NULL;
-    tamis_status st = tamis_gguf_open_memory(f->bytes, f->n, NULL, &g, &err);
-    if (!st) {
-        st = tamis_tokenizer_new(g, t, &err);
-        tamis_gguf_close(g);
-    }
-    free(f->bytes);
-    return st;
-}
-
-#define TEXTS(f, key, ...)                                                      \
-    put_texts(f, key, (const char *const[]){__VA_ARGS__},                       \
-              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
-
-static void expect_ids(const tamis_tokenizer *t, const char *text, bool special,
-                       const int32_t *want, uint64_t n_want) {
-    tamis_tokens got = {0};
-    assert_int_equal(tamis_tokenize(t, text, strlen(text), false, special, &got, &err), TAMIS_OK);
-    assert_int_equal(got.n_ids, n_want);
-    assert_memory_equal(got.ids, want, n_want * sizeof *want);
-    tamis_tokens_release(&got);
-}
-
-#define EXPECT(t, text, special, ...)                                                   \
-    expect_ids(t, text, special, (const int32_t[]){__VA_ARGS__},                        \
-               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#define EXPECT(t, text, special, ...) VOCAB_EXPECT(t, text, false, special, __VA_ARGS__)
 
 /* --- special tokens and defaults --- */
 
 static void test_longest_special_first(void **state) {
     (void)state;
-    file f;
+    vocab_file f;
     tamis_tokenizer *t;
-    begin_file(&f, "gpt2", "qwen2");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "c", "ab", "bcc", "<x>", "", "<|im_end|>");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
-    put_types(&f, (const int32_t[]){1, 1, 1, 4, 4, 3, 1, 4}, 8);
-    assert_int_equal(build(&f, &t), TAMIS_OK);
+    vocab_begin(&f, "gpt2", "qwen2");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "c", "ab", "bcc", "<x>", "", "<|im_end|>");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    vocab_put_types(&f, (const int32_t[]){1, 1, 1, 4, 4, 3, 1, 4}, 8);
+    assert_int_equal(vocab_build(&f, &t, &err), TAMIS_OK);
     assert_int_equal(tamis_tokenizer_n_vocab(t), 8);
     EXPECT(t, "abcc", false, 0, 4);       /* the longer one although it begins later */
     EXPECT(t, "abab", false, 3, 3);
@@ -145,16 +52,16 @@ static void test_longest_special_first(void **state) {
 
 static void test_defaults(void **state) {
     (void)state;
-    file f;
+    vocab_file f;
     tamis_tokenizer *t;
-    begin_file(&f, "gpt2", NULL);
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
-    count_key(&f, "tokenizer.ggml.eos_token_id", TAMIS_GGUF_U32);
-    put_u32(&f, 3);
-    count_key(&f, "tokenizer.ggml.add_eos_token", TAMIS_GGUF_BOOL);
-    put(&f, "\1", 1);
-    assert_int_equal(build(&f, &t), TAMIS_OK);
+    vocab_begin(&f, "gpt2", NULL);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    vocab_put_key(&f, "tokenizer.ggml.eos_token_id", TAMIS_GGUF_U32);
+    vocab_put_u32(&f, 3);
+    vocab_put_key(&f, "tokenizer.ggml.add_eos_token", TAMIS_GGUF_BOOL);
+    vocab_put(&f, "\1", 1);
+    assert_int_equal(vocab_build(&f, &t, &err), TAMIS_OK);
     assert_int_equal(tamis_tokenizer_bos(t), 11);
     assert_int_equal(tamis_tokenizer_eos(t), 3);
     assert_false(tamis_tokenizer_adds_bos(t));
@@ -167,12 +74,12 @@ static void test_defaults(void **state) {
 }
 
 static void hash_of(const char *pre, const char *last, char hex[33]) {
-    file f;
+    vocab_file f;
     tamis_tokenizer *t;
-    begin_file(&f, "gpt2", pre);
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", last);
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
-    assert_int_equal(build(&f, &t), TAMIS_OK);
+    vocab_begin(&f, "gpt2", pre);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", last);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    assert_int_equal(vocab_build(&f, &t, &err), TAMIS_OK);
     tamis_tokenizer_hash(t, hex);
     assert_int_equal(strlen(hex), 32);
     tamis_tokenizer_free(t);
@@ -190,45 +97,45 @@ static void test_hash(void **state) {
     assert_string_not_equal(a, b);
 }
 
-static void expect_refused(file *f, const char *words) {
+static void expect_refused(vocab_file *f, const char *words) {
     tamis_tokenizer *t;
-    assert_int_equal(build(f, &t), TAMIS_BAD_INPUT);
+    assert_int_equal(vocab_build(f, &t, &err), TAMIS_BAD_INPUT);
     assert_null(t);
     if (!strstr(err.message, words)) fail_msg("no '%s' in: %s", words, err.message);
 }
 
 static void test_bad_keys(void **state) {
     (void)state;
-    file f;
-    begin_file(&f, "gpt2", "qwen22");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    vocab_file f;
+    vocab_begin(&f, "gpt2", "qwen22");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
     expect_refused(&f, "unknown pre-tokenizer 'qwen22' (nearest known: 'qwen2')");
-    begin_file(&f, "t5", NULL);
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    vocab_begin(&f, "t5", NULL);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
     expect_refused(&f, "kind 't5' (Unigram) is not supported");
-    begin_file(&f, "lama", NULL);
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    vocab_begin(&f, "lama", NULL);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
     expect_refused(&f, "unknown tokenizer kind 'lama'");
-    begin_file(&f, "gpt2", "qwen2");
+    vocab_begin(&f, "gpt2", "qwen2");
     expect_refused(&f, "'tokenizer.ggml.tokens' is missing");
-    begin_file(&f, "gpt2", "qwen2");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    vocab_begin(&f, "gpt2", "qwen2");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
     expect_refused(&f, "'tokenizer.ggml.merges' is missing");
-    begin_file(&f, "gpt2", "qwen2");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "a");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    vocab_begin(&f, "gpt2", "qwen2");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b", "a");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
     expect_refused(&f, "'a'");
-    begin_file(&f, "gpt2", "qwen2");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b", " ab");
+    vocab_begin(&f, "gpt2", "qwen2");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b", " ab");
     expect_refused(&f, "merge 1 ");
-    begin_file(&f, "gpt2", "qwen2");
-    TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
-    TEXTS(&f, "tokenizer.ggml.merges", "a b");
-    put_types(&f, (const int32_t[]){1, 1, 1}, 3);
+    vocab_begin(&f, "gpt2", "qwen2");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.tokens", "a", "b");
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a b");
+    vocab_put_types(&f, (const int32_t[]){1, 1, 1}, 3);
     expect_refused(&f, "tokenizer.ggml.token_type");
-    begin_file(&f, "no_vocab", NULL);
+    vocab_begin(&f, "no_vocab", NULL);
     expect_refused(&f, "no tokenizer");
 }
 
@@ -306,7 +213,7 @@ static void test_merging_is_as_defined(void **state) {
 /* --- any text --- */
 
 static tamis_tokenizer *byte_vocabulary(const char *pre) {
-    file f;
+    vocab_file f;
     tamis_tokenizer *t;
     static char texts[256][8];
     const char *items[258] = {[256] = "aa", [257] = "aaaa"};
@@ -316,10 +223,10 @@ static tamis_tokenizer *byte_vocabulary(const char *pre) {
         assert_int_equal(tamis_char_to_byte(tamis_byte_to_char((uint8_t)b)), b);
         items[b] = texts[b];
     }
-    begin_file(&f, "gpt2", pre);
-    put_texts(&f, "tokenizer.ggml.tokens", items, 258);
-    TEXTS(&f, "tokenizer.ggml.merges", "a a", "aa aa");
-    if (build(&f, &t)) fail_msg("%s", err.message);
+    vocab_begin(&f, "gpt2", pre);
+    vocab_put_texts(&f, "tokenizer.ggml.tokens", items, 258);
+    VOCAB_TEXTS(&f, "tokenizer.ggml.merges", "a a", "aa aa");
+    if (vocab_build(&f, &t, &err)) fail_msg("%s", err.message);
     return t;
 }
 
