@@ -279,6 +279,7 @@ static const tamis_sub_command *const sub_commands[] = {
     &imatrix_show_command,
     &imatrix_statistics_command,
     &imatrix_merge_command,
+    &imatrix_diff_command,
 };
 
 static const tamis_tool tool = {
@@ -329,14 +330,14 @@ int main(int argc, char **argv) {
         { "imatrix -m model-BF16.gguf -f more.txt --in-file imatrix.gguf -o both.gguf", "on top of an earlier run" },
         { "imatrix --in-file a.gguf,b.gguf -o both.gguf", "add two runs up" },
         { "imatrix -m model-BF16.gguf -f prose.txt -f code.txt --text-weight code.txt=2", "two texts, the second counted twice" },
-        { "imatrix show imatrix.gguf", "a sub-command: show, statistics, merge" },
+        { "imatrix show imatrix.gguf", "a sub-command: show, statistics, merge, diff" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -c 2048 --chunks 100", "longer chunks, the first hundred of them" },
         { "imatrix -m model-BF16.gguf -f calibration.txt -o imatrix.gguf --resume", "go on after a kill or Ctrl-C" },
     };
     const tamis_command command = {
         .name = "imatrix",
         .summary = tool.summary,
-        .usage = "-m MODEL -f TEXT [-o FILE] [options]\n--in-file A,B [-o FILE]\nshow|statistics|merge [options] FILE...",
+        .usage = "-m MODEL -f TEXT [-o FILE] [options]\n--in-file A,B [-o FILE]\nshow|statistics|merge|diff [options] FILE...",
         .description = "For every weight matrix of the model, the sum of squares of each input column "
                        "over all tokens of the text is written to FILE, per expert where there are "
                        "experts. quantize --imatrix spends its bits by it. The file is the same as "

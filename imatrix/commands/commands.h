@@ -13,7 +13,7 @@
 enum { IMATRIX_RARE_TOKENS = 32, IMATRIX_RARE_SHOWN = 10 };
 
 extern const tamis_sub_command imatrix_show_command, imatrix_statistics_command,
-    imatrix_merge_command;
+    imatrix_merge_command, imatrix_diff_command;
 
 /* clang-format off */
 #define IMATRIX_RARE_OPTION(rare) \

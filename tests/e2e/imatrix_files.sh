@@ -103,6 +103,34 @@ json 'd["layout"]=="dat" and d["chunk_count"]==30 and len(d["entries"])==32' sho
 grep -q "counts per expert are lost" err.txt || fail "lost counts are not said"
 expect 2 "one file" imatrix show
 
+# Two files compared.
+imatrix diff "$fixtures/llama.c128.gguf" "$fixtures/llama.c128.gguf" >diff.txt || fail "diff"
+grep -q "^identical: all 28 entries" diff.txt || fail "a file is not identical to itself"
+imatrix diff "$fixtures/llama.c128.gguf" "$fixtures/llama.c128.dat" >diff.txt || fail "diff of layouts"
+grep -q "differ by rounding only" diff.txt || fail "layouts of one run differ"
+imatrix diff "$fixtures/qwen3moe.c128.gguf" "$fixtures/idle-expert.c128.gguf" >diff.txt || fail "diff"
+grep -Eq "^  blk.1.ffn_down_exps.weight expert 5: 1711 tokens \(14.852%\) and 0 \(0.000%\)$" diff.txt ||
+    fail "an expert that one side never saw is not listed"
+[ "$(grep -c '^blk' diff.txt)" = 20 ] || fail "not the farthest 20"
+imatrix diff --all "$fixtures/qwen3moe.c128.gguf" "$fixtures/idle-expert.c128.gguf" >all.txt
+[ "$(grep -c '^blk' all.txt)" = 32 ] || fail "--all does not list all"
+imatrix diff --factor 20 "$fixtures/qwen3moe.c128.gguf" "$fixtures/idle-expert.c128.gguf" >far.txt
+[ "$(grep -c '  blk.*expert' far.txt)" = 4 ] || fail "--factor"
+imatrix diff --json - "$fixtures/llama.c128.gguf" "$fixtures/llama.c128-out.gguf" >diff.json || fail "json"
+json 'd["only_b"]==1 and d["compared"]==28 and not d["identical"] and d["max_distance"]==0' diff.json
+json 'd["tensors"][-1]["name"]=="output.weight" and d["tensors"][-1]["in"]=="b"' diff.json
+far() { imatrix diff "$@" "$fixtures/idle-expert.c128.gguf" "$fixtures/idle-expert.c128-b.gguf"; }
+far --max-distance 0.03 >/dev/null || fail "--max-distance 0.03"
+expect 1 "1 of 32 entries are farther apart than 0.02: 'blk.3.ffn_down_exps.weight' by 0.0232" \
+    far --max-distance 0.02
+expect 1 "'output.weight' cannot be compared" imatrix diff --max-distance 0.1 \
+    "$fixtures/llama.c128.gguf" "$fixtures/llama.c128-out.gguf"
+printf '\1\0\0\0\1\0\0\0x\1\0\0\0\1\0\0\0\0\0\0\0' >x.dat
+expect 3 "no entry in common" imatrix diff x.dat "$fixtures/smallest.gguf"
+expect 3 "no entry in common" imatrix merge -o no.gguf x.dat "$fixtures/smallest.gguf"
+expect 2 "two files" imatrix diff x.dat
+expect 2 "factor must be above 1" imatrix diff --factor 1 x.dat x.dat
+
 # A run on top of files: the same as merging its own file with them.
 im() { imatrix -q -m "$model" -f "$calibration" -c 256 "$@"; }
 im --chunks 2 -o one.gguf >/dev/null || fail "first run"
@@ -128,7 +156,7 @@ im --chunks 1 --ppl -o f.gguf >ppl.txt && grep -q "final estimate" ppl.txt || fa
 im --chunks 1 --no-ppl -o f.gguf >ppl.txt && ! grep -q "final estimate" ppl.txt || fail "--no-ppl"
 
 # Each sub-command has its help and man page.
-for sub in show statistics merge; do
+for sub in show statistics merge diff; do
     imatrix $sub --help | grep -q "usage: imatrix $sub" || fail "$sub --help"
     imatrix $sub --man | grep -q '^\.TH' || fail "$sub --man"
 done
