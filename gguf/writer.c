@@ -61,12 +61,17 @@ static tamis_status index_name(tamis_gguf_writer *w, tamis_error *err) {
     return tamis_fail(err, TAMIS_BAD_INPUT, "duplicate tensor");
 }
 
+static bool has_layout(int32_t type_id) {
+    const tamis_type *type = tamis_type_by_id(type_id);
+    return type && type->block_elems;
+}
+
 /* Shape, type and size of a new tensor. */
 static tamis_status describe(gguf_out_tensor *t, int32_t type_id, int32_t n_dims,
                              const uint64_t *ne, tamis_error *err) {
     const tamis_type *type = tamis_type_by_id(type_id);
     uint64_t n_rows = 1, row_bytes;
-    if (!type || !type->block_elems)
+    if (!has_layout(type_id))
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "type id %d is unknown or retired and cannot be written", type_id);
     if (n_dims < 1 || n_dims > 4)
@@ -183,6 +188,15 @@ static tamis_status layout(const tamis_gguf_writer *w, uint64_t i_part, const gg
         fits = fits && tamis_add_u64(head, info_bytes(&w->tensors[i]), &head) &&
                tamis_add_u64(data, w->tensors[i].n_bytes, &data) &&
                tamis_align_up_u64(data, alignment, &data);
+    }
+    const gguf_out_tensor *last =
+        part->n_tensors ? &w->tensors[part->first + part->n_tensors - 1] : NULL;
+    if (last && !has_layout(last->type_id)) {
+        (void)tamis_fail(err, TAMIS_BAD_INPUT,
+                         "its type (id %d) is unknown, and as the last of its file nothing would "
+                         "bound its data; let another tensor follow it",
+                         last->type_id);
+        return tensor_fail(last->name, err);
     }
     uint64_t total;
     if (!fits || !tamis_align_up_u64(head, alignment, &head) ||
