@@ -72,6 +72,11 @@ tamis_status tamis_output_check(const char *path, const char *const *others, siz
 tamis_status tamis_write_file(const char *path, const void *data, size_t n_bytes,
                               tamis_error *err) TAMIS_MUST_USE;
 
+/* Overwrite n_bytes of a file that exists, and sync it. The bytes there must be `old`:
+ * TAMIS_BAD_INPUT when the file changed. Not atomic by itself: callers keep to one sector. */
+tamis_status tamis_patch_file(const char *path, uint64_t offset, const void *old, const void *data,
+                              size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
+
 /* Free bytes a user may write on the file system that holds (the directory of) `path`. */
 tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out,
                                    tamis_error *err) TAMIS_MUST_USE;

@@ -50,6 +50,19 @@ tamis_status tamis_parse_int(const char *text, int64_t lo, int64_t hi, const cha
     return TAMIS_OK;
 }
 
+tamis_status tamis_parse_uint(const char *text, const char *what, uint64_t *out, tamis_error *err) {
+    uint64_t r = 0;
+    if (!*text) return fail_text(err, text, what, "a whole number of 0 or more");
+    for (const char *s = text; *s; s++) {
+        if (*s < '0' || *s > '9') return fail_text(err, text, what, "a whole number of 0 or more");
+        if (__builtin_mul_overflow(r, (uint64_t)10, &r) ||
+            __builtin_add_overflow(r, (uint64_t)(*s - '0'), &r))
+            return fail_text(err, text, what, "a number below 2^64");
+    }
+    *out = r;
+    return TAMIS_OK;
+}
+
 static locale_t c_locale(void) {
     static _Atomic(locale_t) made; /* created once, kept for the process */
     locale_t l = made;

@@ -14,6 +14,10 @@
 tamis_status tamis_parse_int(const char *text, int64_t lo, int64_t hi, const char *what,
                              int64_t *out, tamis_error *err) TAMIS_MUST_USE;
 
+/* The same for the whole range of uint64_t. */
+tamis_status tamis_parse_uint(const char *text, const char *what, uint64_t *out,
+                              tamis_error *err) TAMIS_MUST_USE;
+
 /* Finite decimal number (strtod syntax in the C locale, no hex), lo <= value <= hi. */
 tamis_status tamis_parse_double(const char *text, double lo, double hi, const char *what,
                                 double *out, tamis_error *err) TAMIS_MUST_USE;

@@ -85,6 +85,7 @@ void gguf_file_release(gguf_file *f);
 /* metadata.c: the same accessors as in gguf.h, of one file. */
 tamis_gguf_kv gguf_file_kv(const gguf_file *f, uint64_t index);
 bool gguf_file_find(const gguf_file *f, const char *key, tamis_gguf_kv *out);
+bool gguf_file_find_bytes(const gguf_file *f, tamis_bytes key, tamis_gguf_kv *out);
 bool gguf_file_int(const gguf_file *f, const tamis_gguf_kv *kv, uint64_t i, int64_t *out);
 bool gguf_file_string(const gguf_file *f, const tamis_gguf_kv *kv, tamis_bytes *out);
 bool gguf_file_next_string(const gguf_file *f, const tamis_gguf_kv *kv, uint64_t *cursor,
@@ -93,6 +94,9 @@ bool gguf_file_next_string(const gguf_file *f, const tamis_gguf_kv *kv, uint64_t
 const uint8_t *gguf_file_payload(const gguf_file *f, const tamis_gguf_kv *kv);
 /* Bytes of the payload. */
 uint64_t gguf_file_payload_bytes(const gguf_file *f, const tamis_gguf_kv *kv);
+/* The whole record of a key: length, key, kind, value. */
+const uint8_t *gguf_file_record(const gguf_file *f, const tamis_gguf_kv *kv);
+uint64_t gguf_file_record_bytes(const gguf_file *f, const tamis_gguf_kv *kv);
 
 /* known_keys.c: kinds and ranges of the keys that the reference fixes; vocabulary.c: what the
  * tokenizer's keys say about each other. */
@@ -100,6 +104,11 @@ tamis_status gguf_check_known_keys(const gguf_file *f, tamis_error *err) TAMIS_M
 tamis_status gguf_check_vocabulary(const gguf_file *f, tamis_error *err) TAMIS_MUST_USE;
 /* `{arch}.suffix` as an integer; false when the architecture or the key is absent. */
 bool gguf_arch_int(const gguf_file *f, const char *suffix, int64_t *out);
+
+/* The kind that the format fixes for a key (of an array: and of its elements), as this tool writes
+ * it; false when it fixes none. */
+bool gguf_known_kind(const gguf_file *f, const char *key, tamis_gguf_kind *kind,
+                     tamis_gguf_kind *elem_kind);
 
 /* tensors.c: the tensor table of one file, appended to g->tensors; then the rules over a set. */
 tamis_status gguf_read_tensor_infos(tamis_gguf *g, int32_t i_file,

@@ -275,25 +275,29 @@ static tamis_status check_one(const gguf_file *f, const known_key *row, const ch
 }
 
 /* general.base_model.{i}.FIELD and the like. */
+static bool is_source_text(tamis_bytes key) {
+    for (size_t p = 0; p < N_OF(source_prefixes); p++) {
+        size_t n = strlen(source_prefixes[p]);
+        if (key.n_bytes <= n || memcmp(key.data, source_prefixes[p], n)) continue;
+        while (n < key.n_bytes && key.data[n] >= '0' && key.data[n] <= '9')
+            n++;
+        if (n == key.n_bytes || key.data[n++] != '.') continue;
+        for (size_t j = 0; j < N_OF(source_fields); j++)
+            if (key.n_bytes - n == strlen(source_fields[j]) &&
+                !memcmp(key.data + n, source_fields[j], key.n_bytes - n))
+                return true;
+    }
+    return false;
+}
+
 static tamis_status check_sources(const gguf_file *f, tamis_error *err) {
     for (uint64_t i = 0; i < f->n_kv; i++) {
         tamis_bytes key = gguf_string_at(f, f->kv_offsets[i]);
-        for (size_t p = 0; p < N_OF(source_prefixes); p++) {
-            size_t n = strlen(source_prefixes[p]);
-            if (key.n_bytes <= n || memcmp(key.data, source_prefixes[p], n)) continue;
-            while (n < key.n_bytes && key.data[n] >= '0' && key.data[n] <= '9')
-                n++;
-            if (n == key.n_bytes || key.data[n++] != '.') continue;
-            for (size_t j = 0; j < N_OF(source_fields); j++) {
-                tamis_gguf_kv kv = gguf_file_kv(f, i);
-                char quoted[GGUF_QUOTE_BYTES];
-                if (key.n_bytes - n != strlen(source_fields[j]) ||
-                    memcmp(key.data + n, source_fields[j], key.n_bytes - n) ||
-                    kv.kind == TAMIS_GGUF_STRING)
-                    continue;
-                return wrong_kind(gguf_quote(key, quoted), "a string", &kv, err);
-            }
-        }
+        if (!is_source_text(key)) continue;
+        tamis_gguf_kv kv = gguf_file_kv(f, i);
+        char quoted[GGUF_QUOTE_BYTES];
+        if (kv.kind != TAMIS_GGUF_STRING)
+            return wrong_kind(gguf_quote(key, quoted), "a string", &kv, err);
     }
     return TAMIS_OK;
 }
@@ -316,6 +320,46 @@ bool gguf_arch_int(const gguf_file *f, const char *suffix, int64_t *out) {
     snprintf(pattern, sizeof pattern, "{arch}.%s", suffix);
     return expand_key(f, pattern, key, sizeof key) && gguf_file_find(f, key, &kv) &&
            kv.kind != TAMIS_GGUF_ARRAY && gguf_file_int(f, &kv, 0, out);
+}
+
+/* What this tool writes where several kinds are read. */
+static void kind_to_write(const known_key *row, tamis_gguf_kind *kind, tamis_gguf_kind *elem_kind) {
+    static const struct {
+        uint8_t kind, elem_kind;
+    } kinds[] = {
+        [KNOWN_TEXT] = {TAMIS_GGUF_STRING, TAMIS_GGUF_STRING},
+        [KNOWN_BOOL] = {TAMIS_GGUF_BOOL, TAMIS_GGUF_BOOL},
+        [KNOWN_INT] = {TAMIS_GGUF_U32, TAMIS_GGUF_U32},
+        [KNOWN_INT_OR_LAYERS] = {TAMIS_GGUF_U32, TAMIS_GGUF_U32},
+        [KNOWN_NUMBER] = {TAMIS_GGUF_F32, TAMIS_GGUF_F32},
+        [KNOWN_TEXTS] = {TAMIS_GGUF_ARRAY, TAMIS_GGUF_STRING},
+        [KNOWN_INTS] = {TAMIS_GGUF_ARRAY, TAMIS_GGUF_I32},
+        [KNOWN_BYTES] = {TAMIS_GGUF_ARRAY, TAMIS_GGUF_U8},
+        [KNOWN_TOKEN] = {TAMIS_GGUF_U32, TAMIS_GGUF_U32},
+    };
+    *kind = (tamis_gguf_kind)kinds[row->kind].kind;
+    *elem_kind = (tamis_gguf_kind)kinds[row->kind].elem_kind;
+    if (row->kind == KNOWN_INT && row->lo < 0) *kind = *elem_kind = TAMIS_GGUF_I32;
+    if (row->kind == KNOWN_INT && !strncmp(row->key, "split.", 6)) {
+        bool is_total = strcmp(row->key, "split.tensors.count") == 0;
+        *kind = *elem_kind = is_total ? TAMIS_GGUF_I32 : TAMIS_GGUF_U16;
+    }
+}
+
+bool gguf_known_kind(const gguf_file *f, const char *key, tamis_gguf_kind *kind,
+                     tamis_gguf_kind *elem_kind) {
+    static const char named_template[] = "tokenizer.chat_template.";
+    tamis_bytes text = {key, strlen(key)};
+    for (size_t i = 0; i < N_OF(known); i++) {
+        char own[256];
+        if (!expand_key(f, known[i].key, own, sizeof own) || strcmp(own, key)) continue;
+        kind_to_write(&known[i], kind, elem_kind);
+        return true;
+    }
+    *kind = *elem_kind = TAMIS_GGUF_STRING;
+    if (!strcmp(key, "general.alignment")) *kind = *elem_kind = TAMIS_GGUF_U32;
+    return !strcmp(key, "general.alignment") || is_source_text(text) ||
+           !strncmp(key, named_template, sizeof named_template - 1);
 }
 
 tamis_status gguf_check_known_keys(const gguf_file *f, tamis_error *err) {

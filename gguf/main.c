@@ -8,6 +8,9 @@ static const tamis_sub_command *const sub_commands[] = {
     &gguf_hash_command,
     &gguf_split_command,
     &gguf_merge_command,
+    &gguf_set_command,
+    &gguf_unset_command,
+    &gguf_template_command,
 };
 
 static const tamis_example examples[] = {
@@ -20,7 +23,7 @@ static const tamis_example examples[] = {
 
 static const tamis_tool tool = {
     .name = "gguf",
-    .summary = "look into model files, check, split and merge them",
+    .summary = "look into model files; check, split, merge and edit them",
     .subs = sub_commands,
     .n_subs = N_OF(sub_commands),
     .examples = examples,

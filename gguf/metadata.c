@@ -58,11 +58,14 @@ static uint64_t record_number(const gguf_file *f, uint32_t offset) {
     return lo;
 }
 
-bool gguf_file_find(const gguf_file *f, const char *key, tamis_gguf_kv *out) {
-    uint32_t offset =
-        tamis_name_index_find(&f->keys, gguf_string_at, f, (tamis_bytes){key, strlen(key)});
+bool gguf_file_find_bytes(const gguf_file *f, tamis_bytes key, tamis_gguf_kv *out) {
+    uint32_t offset = tamis_name_index_find(&f->keys, gguf_string_at, f, key);
     if (offset) *out = gguf_file_kv(f, record_number(f, offset));
     return offset != 0;
+}
+
+bool gguf_file_find(const gguf_file *f, const char *key, tamis_gguf_kv *out) {
+    return gguf_file_find_bytes(f, (tamis_bytes){key, strlen(key)}, out);
 }
 
 const uint8_t *gguf_file_payload(const gguf_file *f, const tamis_gguf_kv *kv) {
@@ -79,6 +82,14 @@ static uint64_t record_end(const gguf_file *f, const tamis_gguf_kv *kv) {
 
 uint64_t gguf_file_payload_bytes(const gguf_file *f, const tamis_gguf_kv *kv) {
     return record_end(f, kv) - (uint64_t)(gguf_file_payload(f, kv) - f->head);
+}
+
+const uint8_t *gguf_file_record(const gguf_file *f, const tamis_gguf_kv *kv) {
+    return f->head + f->kv_offsets[kv->index];
+}
+
+uint64_t gguf_file_record_bytes(const gguf_file *f, const tamis_gguf_kv *kv) {
+    return record_end(f, kv) - f->kv_offsets[kv->index];
 }
 
 /* Bits of element i of a kind with a width; false for strings and beyond the end. */

@@ -70,6 +70,15 @@ const gguf_record *gguf_find_record(const tamis_gguf_writer *w, const char *key)
 tamis_status gguf_copy_data(tamis_gguf_writer *w, const tamis_input *in, uint64_t offset,
                             uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
 
+/* writer_keys.c: range of an integer kind (false for others); a number or bool, and an array of
+ * them, from their bits. */
+bool gguf_int_range(tamis_gguf_kind kind, int64_t *lo, uint64_t *hi);
+tamis_status gguf_set_bits(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
+                           uint64_t bits, tamis_error *err) TAMIS_MUST_USE;
+tamis_status gguf_set_numbers(tamis_gguf_writer *w, const char *key, tamis_gguf_kind elem_kind,
+                              const uint64_t *bits, uint64_t n_items,
+                              tamis_error *err) TAMIS_MUST_USE;
+
 /* writer_shards.c: does a key go into part i? The first part holds all; the others what tells
  * them apart and what their layout needs. */
 bool gguf_part_has_key(const tamis_gguf_writer *w, uint64_t i_part, const gguf_record *r);

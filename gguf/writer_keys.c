@@ -88,8 +88,8 @@ static tamis_bytes text_of(const char *text) {
     return (tamis_bytes){text, strlen(text)};
 }
 
-static tamis_status set_bits(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
-                             uint64_t bits, tamis_error *err) {
+tamis_status gguf_set_bits(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
+                           uint64_t bits, tamis_error *err) {
     gguf_record record;
     uint8_t *value;
     tamis_status st = new_record(text_of(key), kind, gguf_kind_bytes(kind), &record, &value, err);
@@ -98,8 +98,26 @@ static tamis_status set_bits(tamis_gguf_writer *w, const char *key, tamis_gguf_k
     return place(w, record, err);
 }
 
+tamis_status gguf_set_numbers(tamis_gguf_writer *w, const char *key, tamis_gguf_kind elem_kind,
+                              const uint64_t *bits, uint64_t n_items, tamis_error *err) {
+    gguf_record record;
+    uint8_t *value;
+    uint64_t n_bytes;
+    size_t width = gguf_kind_bytes(elem_kind);
+    if (!tamis_mul_u64(n_items, width, &n_bytes) || !tamis_add_u64(n_bytes, 4 + 8, &n_bytes))
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "key '%s': the array is too long", key);
+    tamis_status st = new_record(text_of(key), TAMIS_GGUF_ARRAY, n_bytes, &record, &value, err);
+    if (st) return st;
+    gguf_store(value, 4, elem_kind);
+    gguf_store(value + 4, 8, n_items);
+    value += 12;
+    for (uint64_t i = 0; i < n_items; i++, value += width)
+        gguf_store(value, width, bits[i]);
+    return place(w, record, err);
+}
+
 /* Largest magnitudes of the integer kinds; -lo and hi. */
-static bool int_range(tamis_gguf_kind kind, int64_t *lo, uint64_t *hi) {
+bool gguf_int_range(tamis_gguf_kind kind, int64_t *lo, uint64_t *hi) {
     size_t width = gguf_kind_bytes(kind);
     switch (kind) {
     case TAMIS_GGUF_U8:
@@ -130,17 +148,17 @@ tamis_status tamis_gguf_set_uint(tamis_gguf_writer *w, const char *key, tamis_gg
                                  uint64_t value, tamis_error *err) {
     int64_t lo;
     uint64_t hi;
-    if (!int_range(kind, &lo, &hi) || value > hi) return does_not_fit(key, kind, err);
-    return set_bits(w, key, kind, value, err);
+    if (!gguf_int_range(kind, &lo, &hi) || value > hi) return does_not_fit(key, kind, err);
+    return gguf_set_bits(w, key, kind, value, err);
 }
 
 tamis_status tamis_gguf_set_int(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
                                 int64_t value, tamis_error *err) {
     int64_t lo;
     uint64_t hi;
-    if (!int_range(kind, &lo, &hi) || value < lo || (value > 0 && (uint64_t)value > hi))
+    if (!gguf_int_range(kind, &lo, &hi) || value < lo || (value > 0 && (uint64_t)value > hi))
         return does_not_fit(key, kind, err);
-    return set_bits(w, key, kind, (uint64_t)value, err);
+    return gguf_set_bits(w, key, kind, (uint64_t)value, err);
 }
 
 tamis_status tamis_gguf_set_double(tamis_gguf_writer *w, const char *key, tamis_gguf_kind kind,
@@ -156,12 +174,12 @@ tamis_status tamis_gguf_set_double(tamis_gguf_writer *w, const char *key, tamis_
     } else {
         return does_not_fit(key, kind, err);
     }
-    return set_bits(w, key, kind, bits, err);
+    return gguf_set_bits(w, key, kind, bits, err);
 }
 
 tamis_status tamis_gguf_set_bool(tamis_gguf_writer *w, const char *key, bool value,
                                  tamis_error *err) {
-    return set_bits(w, key, TAMIS_GGUF_BOOL, value, err);
+    return gguf_set_bits(w, key, TAMIS_GGUF_BOOL, value, err);
 }
 
 tamis_status tamis_gguf_set_string(tamis_gguf_writer *w, const char *key, const char *data,

@@ -11,6 +11,7 @@ cp "$model" model.gguf
 imatrix -q -m model.gguf -f text.txt -c 64 --chunks 2 -o im.gguf >/dev/null || fail "imatrix"
 quantize -q model.gguf small.gguf Q8_0 || fail "quantize"
 gguf split -q --max-tensors 40 model.gguf part || fail "gguf split"
+cp model.gguf edited.gguf
 
 # usual COMMAND...: sets args to the arguments of a usual run.
 usual() {
@@ -25,6 +26,8 @@ usual() {
     "gguf diff") args=(model.gguf model.gguf) ;;
     "gguf split") args=(model.gguf out) ;;
     "gguf merge") args=(part-00001-of-00002.gguf out.gguf) ;;
+    "gguf set") args=(edited.gguf general.url=about:blank) ;;
+    "gguf unset") args=(edited.gguf --lax general.doi) ;;
     esac
 }
 

@@ -42,6 +42,9 @@ long_run() {
     "gguf diff") args=(big.gguf big.gguf) ;;
     "gguf split") args=(--max-tensors 3 big.gguf out) ;;
     "gguf merge") args=(big.gguf out.gguf) ;;
+    "gguf set") args=(big.gguf x=u32:1 -o out.gguf) ;;
+    "gguf unset") args=(big.gguf llama.context_length -o out.gguf) ;;
+    "gguf template") args=(big.gguf --set text.txt -o out.gguf) ;;
     esac
 }
 
