@@ -275,6 +275,9 @@ tamis_status tamis_gguf_write_copy(tamis_gguf_writer *w, const tamis_gguf *from,
  * (a hash). TAMIS_BAD_USAGE when the key holds no string of that length. */
 tamis_status tamis_gguf_rewrite_string(tamis_gguf_writer *w, const char *key, const char *data,
                                        size_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
+/* Would a reader take the keys as they are set? What tamis_gguf_open() checks of the metadata.
+ * TAMIS_BAD_INPUT naming the key. */
+tamis_status tamis_gguf_check_keys(const tamis_gguf_writer *w, tamis_error *err) TAMIS_MUST_USE;
 /* Open file i_file of what has been written, once all data was given and before commit, to see it
  * as a reader will. *out: to be closed before commit; NULL when the output is a pipe or a device
  * and cannot be read. */

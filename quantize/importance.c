@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/parse.h"
 #include "quantize/quantize_internal.h"
 
 typedef unsigned long long ull;
@@ -27,22 +26,18 @@ static tamis_status check_parts(const tamis_imatrix *m, const char *option,
                                 const char *const *parts, uint64_t n_parts,
                                 const tamis_quantize_options *o, tamis_error *err) {
     for (uint64_t i = 0; i < n_parts; i++) {
-        const char *nearest = NULL;
-        uint64_t k = 0;
-        while (k < m->n_entries && !strstr(m->entries[k].name, parts[i]))
-            k++;
-        if (k < m->n_entries) continue;
-        for (k = 0; k < m->n_entries; k++) {
-            const char *both[] = {nearest ? nearest : "", m->entries[k].name};
-            const char *dot = strchr(both[1], '.'); /* "blk.0.": compare what follows */
-            dot = dot ? strchr(dot + 1, '.') : NULL;
-            if (dot) both[1] = dot + 1;
-            if (tamis_nearest(parts[i], both, 2) == both[1]) nearest = both[1];
+        nearest_name names;
+        bool is_found = false;
+        nearest_begin(&names, parts[i]);
+        for (uint64_t k = 0; k < m->n_entries && !is_found; k++) {
+            is_found = strstr(m->entries[k].name, parts[i]) != NULL;
+            nearest_offer(&names, m->entries[k].name);
         }
-        if (!nearest && m->n_entries > 0) nearest = m->entries[0].name;
+        if (is_found) continue;
+        const char *nearest = nearest_end(&names);
         tamis_status st =
             lax_fail(o, err, "--%s-weights '%s' is in the name of no entry of %s%s%s%s", option,
-                     parts[i], o->imatrix_path, nearest ? "; one is named '" : "",
+                     parts[i], o->imatrix_path, nearest ? "; the nearest is '" : "",
                      nearest ? nearest : "", nearest ? "'" : "");
         if (st) return st;
     }

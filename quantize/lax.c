@@ -9,7 +9,7 @@
 #include "base/parse.h"
 #include "quantize/quantize_internal.h"
 
-enum { WORD_BYTES = 64 };
+enum { WORD_BYTES = sizeof(((nearest_name *)0)->word) };
 
 tamis_status lax_fail(const tamis_quantize_options *options, tamis_error *err, const char *format,
                       ...) {
@@ -71,24 +71,25 @@ static size_t common_piece(const char *a, const char *b) {
     return longest;
 }
 
-const char *nearest_tensor(const tamis_quantize_plan *plan, const char *wanted) {
-    char word[WORD_BYTES], stem[WORD_BYTES], best_stem[WORD_BYTES] = "";
-    const char *best = NULL, *longest = NULL;
-    size_t n_longest = 0;
-    longest_word(wanted, word);
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        const char *name = plan->steps[i].name;
-        stem_of(name, stem);
-        const char *const both[] = {best_stem, stem};
-        if (tamis_nearest(word, both, 2) == stem) {
-            memcpy(best_stem, stem, sizeof best_stem);
-            best = name;
-        }
-        size_t n = common_piece(word, stem);
-        if (n > n_longest || !longest) {
-            n_longest = n;
-            longest = name;
-        }
+void nearest_begin(nearest_name *n, const char *wanted) {
+    *n = (nearest_name){0};
+    longest_word(wanted, n->word);
+}
+
+void nearest_offer(nearest_name *n, const char *name) {
+    char stem[WORD_BYTES];
+    stem_of(name, stem);
+    const char *const both[] = {n->stem, stem};
+    if (tamis_nearest(n->word, both, 2) == stem) {
+        memcpy(n->stem, stem, sizeof n->stem);
+        n->nearest = name;
     }
-    return best ? best : longest;
+    size_t n_common = common_piece(n->word, stem);
+    if (n_common <= n->n_common && n->likest) return;
+    n->n_common = n_common;
+    n->likest = name;
+}
+
+const char *nearest_end(const nearest_name *n) {
+    return n->nearest ? n->nearest : n->likest;
 }

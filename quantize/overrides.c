@@ -117,6 +117,7 @@ static const char *nearest_key(const tamis_gguf *g, const char *key, char out[SH
 
 static bool is_known(const tamis_gguf *g, const char *key) {
     char near[SHOWN_BYTES];
+    if (!strcmp(key, "general.alignment")) return true;
     const char *nearest = nearest_key(g, key, near);
     return nearest && !strcmp(nearest, key);
 }
@@ -186,6 +187,8 @@ static tamis_status set_one(const key_override *o, tamis_gguf_writer *w, tamis_e
     if (o->kind == TAMIS_GGUF_STRING)
         return tamis_gguf_set_string(w, o->key, o->text, strlen(o->text), err);
     if (o->kind == TAMIS_GGUF_BOOL) return tamis_gguf_set_bool(w, o->key, o->integer != 0, err);
+    if (o->kind == TAMIS_GGUF_F32 && (o->number > FLT_MAX || o->number < -FLT_MAX))
+        return tamis_fail(err, TAMIS_BAD_USAGE, "key '%s': the value does not fit in f32", o->key);
     if (o->kind == TAMIS_GGUF_F32 || o->kind == TAMIS_GGUF_F64)
         return tamis_gguf_set_double(w, o->key, o->kind, o->number, err);
     return tamis_gguf_set_int(w, o->key, o->kind, o->integer, err);

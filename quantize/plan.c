@@ -233,6 +233,15 @@ static tamis_status spread_over_files(tamis_quantize_plan *plan, const tamis_qua
     return tamis_gguf_set_shards(plan->writer, &shards, err);
 }
 
+/* Keys that were changed must be such that the result can be opened. */
+static tamis_status check_keys(const tamis_gguf_writer *w, tamis_error *err) {
+    tamis_status st = tamis_gguf_check_keys(w, err);
+    if (st != TAMIS_BAD_INPUT) return st;
+    tamis_fail_prefix(err, "--override-kv, --prune-layers: the result could not be opened");
+    if (err) err->code = TAMIS_BAD_USAGE;
+    return TAMIS_BAD_USAGE;
+}
+
 static tamis_status prepare_writer(tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                    const key_overrides *overrides, const layer_map *layers,
                                    tamis_error *err) {
@@ -243,6 +252,8 @@ static tamis_status prepare_writer(tamis_quantize_plan *plan, const tamis_quanti
         st = tamis_gguf_add_tensor(plan->writer, s->name, s->type->id, s->tensor->n_dims,
                                    s->tensor->ne, err);
     }
+    if (st == TAMIS_OK && overrides->n_items + (uint64_t)layers->n_layers > 0)
+        st = check_keys(plan->writer, err);
     if (st == TAMIS_OK) st = spread_over_files(plan, o, err);
     if (st == TAMIS_OK) st = tamis_gguf_writer_size(plan->writer, &plan->file_bytes, err);
     return st;

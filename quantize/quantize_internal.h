@@ -12,9 +12,17 @@
  * --lax. */
 tamis_status lax_fail(const tamis_quantize_options *options, tamis_error *err, const char *format,
                       ...) TAMIS_PRINTF(3, 4);
-/* Name of the tensor whose name is most like `wanted`, which may hold pieces of a pattern; NULL
- * without any tensor. */
-const char *nearest_tensor(const tamis_quantize_plan *plan, const char *wanted);
+/* Which of the names offered is most like what was wanted, a name or a pattern. */
+typedef struct nearest_name {
+    char word[64], stem[64]; /* of what is wanted; of the nearest so far */
+    const char *nearest;     /* within a few letters, or NULL */
+    const char *likest;      /* with the longest piece in common */
+    size_t n_common;
+} nearest_name;
+void nearest_begin(nearest_name *n, const char *wanted);
+void nearest_offer(nearest_name *n, const char *name); /* borrowed */
+/* NULL when none was offered. */
+const char *nearest_end(const nearest_name *n);
 
 /* --- overrides.c: --override-kv --- */
 

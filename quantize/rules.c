@@ -256,13 +256,21 @@ static const char *witness_of(const type_rule *rule, rule_effect effect) {
     return rule->witness[effect] ? rule->witness[effect] : "its tensor";
 }
 
+static const char *nearest_step(const tamis_quantize_plan *plan, const char *wanted) {
+    nearest_name n;
+    nearest_begin(&n, wanted);
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        nearest_offer(&n, plan->steps[i].name);
+    return nearest_end(&n);
+}
+
 static tamis_status check_rule(const type_rules *rules, const type_rule *rule,
                                const tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                tamis_error *err) {
     char text[SHOWN_BYTES], other[SHOWN_BYTES];
     shown(rule->text, text);
     if (rule->n_matched == 0) {
-        const char *nearest = nearest_tensor(plan, rule->text);
+        const char *nearest = nearest_step(plan, rule->text);
         return lax_fail(o, err, "%s: '%s' matches no tensor of %s%s%s%s", rule->origin, text,
                         tamis_gguf_path(plan->source), nearest ? "; the nearest name is '" : "",
                         nearest ? nearest : "", nearest ? "'" : "");
