@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 
 struct tamis_input {
     char *path;
@@ -229,6 +230,8 @@ void tamis_input_dont_need(const tamis_input *in, uint64_t offset, uint64_t n_by
             MADV_DONTNEED);
 }
 
+enum { PIECE_BYTES = 64 << 20 }; /* between two looks at the interrupt */
+
 tamis_status tamis_read_file(const char *path, uint64_t max_bytes, char **out_data,
                              size_t *out_n_bytes, tamis_error *err) {
     tamis_input *in = NULL;
@@ -245,8 +248,16 @@ tamis_status tamis_read_file(const char *path, uint64_t max_bytes, char **out_da
     st = TAMIS_NO_RESOURCE;
     data = tamis_alloc_array((uint64_t)n + 1, 1, err);
     if (!data) goto out;
-    st = tamis_input_read(in, 0, n, data, err);
-    if (st) goto out;
+    for (size_t at = 0, piece; at < n; at += piece) {
+        if (tamis_interrupted()) {
+            st = tamis_fail_interrupted(err);
+            goto out;
+        }
+        piece = n - at < PIECE_BYTES ? n - at : PIECE_BYTES;
+        st = tamis_input_read(in, at, piece, data + at, err);
+        if (st) goto out;
+    }
+    st = TAMIS_OK;
     *out_data = data;
     if (out_n_bytes) *out_n_bytes = n;
     data = NULL;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 #include "model/meetings.h"
 #include "model/unicode.h"
 
@@ -184,12 +185,14 @@ static tamis_status merge_long(const tamis_bpe *bpe, tamis_bpe_work *w, tamis_er
 
     w->heap.n = 0;
     for (uint32_t i = 0; i < n; i++) {
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
         w->next[i] = i + 1;
         w->prev[i] = i ? i - 1 : n;
         w->ranks[i] = TAMIS_NO_RANK;
         if (i + 1 < n) offer_pair(bpe, w, i);
     }
     while (w->heap.n) {
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
         uint64_t key = tamis_merge_heap_pop(&w->heap);
         uint32_t i = (uint32_t)key, result;
         /* A rank belongs to one pair of symbols: an entry whose rank has changed is stale. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 #include "model/meetings.h"
 #include "model/unicode.h"
 
@@ -101,6 +102,7 @@ tamis_status tamis_spm_merge(const tamis_spm *spm, tamis_spm_work *w, const uint
     spell(spm, w, word, (uint32_t)n_bytes);
     tamis_spm_piece *pieces = w->pieces;
     while (w->heap.n) {
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
         uint64_t key = tamis_merge_heap_pop(&w->heap);
         uint32_t i = (uint32_t)key;
         /* Stale unless the rank is still the one noted: then it says the same as a fresh one. */

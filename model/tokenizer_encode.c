@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 #include "model/unicode.h"
 
 #define CACHE_MIN_SLOTS 64u
@@ -71,6 +72,7 @@ static tamis_status emit_bytes(tamis_encoder *e, const uint8_t *text, size_t n_b
 static tamis_status on_word(tamis_encoder *e, word_fn *encode, size_t start, size_t n_bytes,
                             tamis_error *err) {
     const uint8_t *text = e->prepared.text, *word = text + start;
+    if (tamis_interrupted()) return tamis_fail_interrupted(err);
     if (n_bytes > CACHE_MAX_WORD_BYTES) return encode(e, word, n_bytes, err);
 
     cached_word *slot = &e->cache[(uint32_t)XXH3_64bits(word, n_bytes) & e->cache_mask];

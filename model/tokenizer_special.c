@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 
 /* clang-format off */
 /* Ends of generation: CONTROL whatever their type. */
@@ -258,6 +259,8 @@ static tamis_status cut_token(const tamis_fragments *from, tamis_fragments *to, 
     return st;
 }
 
+enum { LOOK_BYTES = 1 << 20 }; /* between two looks at the interrupt */
+
 tamis_status tamis_specials_cut(const tamis_specials *s, const tamis_tokenizer *t,
                                 const uint8_t *text, size_t n_bytes, tamis_fragments *out,
                                 tamis_error *err) {
@@ -269,16 +272,20 @@ tamis_status tamis_specials_cut(const tamis_specials *s, const tamis_tokenizer *
     occurs = tamis_alloc_array(s->n, sizeof *occurs, err);
     if (!occurs) return TAMIS_NO_RESOURCE;
 
-    for (size_t i = 0; i < n_bytes && n_occurring < s->n; i++)
+    for (size_t i = 0; i < n_bytes && n_occurring < s->n; i++) {
+        if (i % LOOK_BYTES == 0 && tamis_interrupted()) break;
         if (s->first_byte[text[i]] < s->first_byte[text[i] + 1])
             n_occurring += mark_at(s, t->symbols, text + i, n_bytes - i, occurs);
+    }
     for (uint32_t i = 0; !st && n_occurring && i < s->n; i++) {
         if (!occurs[i]) continue;
+        if (tamis_interrupted()) break;
         st = cut_token(out, &spare, text, t, s->by_length[i], err);
         tamis_fragments swap = *out;
         *out = spare;
         spare = swap;
     }
+    if (!st && tamis_interrupted()) st = tamis_fail_interrupted(err);
     free(spare.items);
     free(occurs);
     return st;

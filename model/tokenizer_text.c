@@ -7,11 +7,22 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/threads.h"
 #include "base/utf8.h"
 #include "model/unicode.h"
 
 #define SPACE_MARK "\xE2\x96\x81" /* U+2581 */
 #define N_MARK 3
+
+/* Work that goes over a whole text is broken off where it stands when the run is interrupted;
+ * tamis_prepare() reports it. */
+enum { LOOK_BYTES = 1 << 20 };
+
+static bool is_stopped(size_t at, size_t *next_look) {
+    if (at < *next_look) return false;
+    *next_look = at + LOOK_BYTES;
+    return tamis_interrupted();
+}
 
 /* The next character of a stretch under the rules: what to write and its size, and what patterns
  * get to see. Returns the bytes of text used up. */
@@ -39,10 +50,10 @@ static size_t next_char(const tamis_text_rules *rules, const uint8_t *text, size
 /* Size of a stretch under the rules; *differs when patterns or merging see another text. */
 static size_t prepared_size(const tamis_text_rules *rules, const uint8_t *text, size_t n_bytes,
                             bool *differs) {
-    size_t n = rules->adds_space ? N_MARK : 0, n_out;
+    size_t n = rules->adds_space ? N_MARK : 0, n_out, next_look = 0;
     uint8_t out[4], subject[4];
     *differs |= rules->adds_space;
-    for (size_t i = 0; i < n_bytes; n += n_out) {
+    for (size_t i = 0; i < n_bytes && !is_stopped(i, &next_look); n += n_out) {
         if (text[i] < 0x80 && text[i] != ' ') {
             i++, n_out = 1;
             continue;
@@ -58,13 +69,13 @@ static size_t prepared_size(const tamis_text_rules *rules, const uint8_t *text, 
 static size_t write_prepared(const tamis_text_rules *rules, const uint8_t *text, size_t n_bytes,
                              uint8_t *out, uint8_t *subject) {
     uint8_t c[4], s[4];
-    size_t n = 0, n_out;
+    size_t n = 0, n_out, next_look = 0;
     if (rules->adds_space) {
         memcpy(out, SPACE_MARK, N_MARK);
         if (subject) memcpy(subject, SPACE_MARK, N_MARK);
         n = N_MARK;
     }
-    for (size_t i = 0; i < n_bytes; n += n_out) {
+    for (size_t i = 0; i < n_bytes && !is_stopped(i, &next_look); n += n_out) {
         i += next_char(rules, text + i, n_bytes - i, c, s, &n_out);
         for (size_t k = 0; k < n_out; k++) {
             out[n + k] = c[k];
@@ -83,6 +94,7 @@ tamis_status tamis_prepare(const tamis_text_rules *rules, const uint8_t *text,
         const tamis_fragment *f = &fragments->items[i];
         if (f->token < 0) n_all += prepared_size(rules, text + f->start, f->n_bytes, &differs);
     }
+    if (tamis_interrupted()) return tamis_fail_interrupted(err);
     if (!differs) return TAMIS_OK;
 
     out->text = out->own_text = tamis_alloc_array(n_all, 1, err);
@@ -101,7 +113,7 @@ tamis_status tamis_prepare(const tamis_text_rules *rules, const uint8_t *text,
         f->n_bytes = n;
         at += n;
     }
-    return TAMIS_OK;
+    return tamis_interrupted() ? tamis_fail_interrupted(err) : TAMIS_OK;
 }
 
 void tamis_prepared_release(tamis_prepared *p) {
