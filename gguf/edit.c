@@ -103,21 +103,25 @@ out:
     return copy;
 }
 
+tamis_status tamis_gguf_fail_no_key(const tamis_gguf *g, const char *key, tamis_error *err) {
+    char quoted[GGUF_QUOTE_BYTES], quoted_near[GGUF_QUOTE_BYTES];
+    char *near = nearest_key(g, key);
+    tamis_status st = tamis_fail(
+        err, TAMIS_BAD_USAGE, "%s: there is no key '%s'%s%s%s", tamis_gguf_path(g),
+        gguf_quote((tamis_bytes){key, strlen(key)}, quoted), near ? " (did you mean '" : "",
+        near ? gguf_quote((tamis_bytes){near, strlen(near)}, quoted_near) : "", near ? "'?)" : "");
+    free(near);
+    return st;
+}
+
 tamis_status tamis_gguf_edit_remove(tamis_gguf_edit *edit, const char *key, bool is_lax,
                                     tamis_error *err) {
-    char quoted[GGUF_QUOTE_BYTES], quoted_near[GGUF_QUOTE_BYTES];
     if (gguf_find_record(edit->writer, key)) {
         tamis_gguf_unset(edit->writer, key);
         return TAMIS_OK;
     }
     if (is_lax) return TAMIS_OK;
-    char *near = nearest_key(edit->before.view, key);
-    tamis_status st = tamis_fail(
-        err, TAMIS_BAD_USAGE, "%s: there is no key '%s'%s%s%s", tamis_gguf_path(edit->source),
-        gguf_quote((tamis_bytes){key, strlen(key)}, quoted), near ? " (did you mean '" : "",
-        near ? gguf_quote((tamis_bytes){near, strlen(near)}, quoted_near) : "", near ? "'?)" : "");
-    free(near);
-    return st;
+    return tamis_gguf_fail_no_key(edit->source, key, err);
 }
 
 /* --- what changed --- */

@@ -107,6 +107,8 @@ int32_t tamis_gguf_n_kv(const tamis_gguf *g);
 tamis_gguf_kv tamis_gguf_kv_at(const tamis_gguf *g, int32_t index);
 /* False when the key is absent. */
 bool tamis_gguf_find(const tamis_gguf *g, const char *key, tamis_gguf_kv *out);
+/* Say that a key asked for is absent, with the nearest one that is there: TAMIS_BAD_USAGE. */
+tamis_status tamis_gguf_fail_no_key(const tamis_gguf *g, const char *key, tamis_error *err);
 
 /* Element i of a value (i = 0 for a scalar; i < kv.n_elems). The kind must fit: integers and bools
  * convert to int64 (u64 above INT64_MAX: false), every number to double. False when it does not. */

@@ -6,6 +6,7 @@ static const tamis_sub_command *const sub_commands[] = {
     &gguf_show_command,
     &gguf_check_command,
     &gguf_hash_command,
+    &gguf_diff_command,
     &gguf_split_command,
     &gguf_merge_command,
     &gguf_set_command,

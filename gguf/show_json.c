@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 #include "gguf/gguf_internal.h"
-#include "gguf/show.h"
+#include "gguf/show_internal.h"
 
 enum { LONG_STRING_BYTES = 512 };
 
@@ -129,14 +129,16 @@ tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_opt
         tamis_json_add_uint(root, "data_offset", tamis_gguf_data_offset(g, 0));
     if (tamis_gguf_trailing_bytes(g))
         tamis_json_add_uint(root, "trailing_bytes", tamis_gguf_trailing_bytes(g));
-    cJSON *metadata = cJSON_AddArrayToObject(root, "metadata");
-    for (int32_t i = 0; !st && i < tamis_gguf_n_kv(g); i++)
+    cJSON *metadata = options->no_metadata ? NULL : cJSON_AddArrayToObject(root, "metadata");
+    for (int32_t i = 0; metadata && !st && i < tamis_gguf_n_kv(g); i++)
         st = add_kv(metadata, g, i, options->all, err);
     if (!options->no_tensors) {
         cJSON *tensors = cJSON_AddArrayToObject(root, "tensors");
         for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++)
-            add_tensor(tensors, g, tamis_gguf_tensor_at(g, i));
+            if (gguf_show_chooses(options, tamis_gguf_tensor_at(g, i)))
+                add_tensor(tensors, g, tamis_gguf_tensor_at(g, i));
     }
+    if (!st) st = gguf_show_sums_json(g, options, cJSON_AddObjectToObject(root, "sums"), err);
     if (st)
         cJSON_Delete(root);
     else

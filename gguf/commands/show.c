@@ -11,23 +11,42 @@ static const char usage[] = "[options] FILE...";
 
 typedef struct arguments {
     tamis_common common;
-    bool all, tensors, no_tensors, allow_gaps;
+    bool all, layers, tensors, no_tensors, no_metadata, allow_gaps;
+    const char *filter, *key;
 } arguments;
+
+/* --key: the value alone. A key that is not there is named with the nearest one that is. */
+static tamis_status show_key(const arguments *args, const tamis_gguf *g, cJSON **json,
+                             tamis_error *err) {
+    tamis_gguf_kv kv;
+    if (!tamis_gguf_find(g, args->key, &kv)) return tamis_gguf_fail_no_key(g, args->key, err);
+    const char *json_path = args->common.json_path;
+    if (!json_path || strcmp(json_path, "-")) tamis_gguf_show_raw(g, &kv, stdout);
+    if (!json_path) return TAMIS_OK;
+    *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(*json, "key", args->key);
+    return tamis_gguf_show_value_json(*json, g, &kv, true, err);
+}
 
 static tamis_status show_file(const arguments *args, const char *path, const tamis_log *log,
                               tamis_error *err) {
-    tamis_gguf_show_options options = {.no_tensors = args->no_tensors, .all = args->all};
+    tamis_gguf_show_options options = {.no_tensors = args->no_tensors,
+                                       .no_metadata = args->no_metadata,
+                                       .all = args->all,
+                                       .every_layer = args->layers,
+                                       .filter = args->filter};
     tamis_gguf_options reading = {.allow_gaps = args->allow_gaps, .log = log};
     tamis_gguf *g = NULL;
     cJSON *json = NULL;
     tamis_status st = tamis_gguf_open(path, &reading, &g, err);
     if (st) return st;
     const char *json_path = args->common.json_path;
-    if (!json_path || strcmp(json_path, "-")) tamis_gguf_show_text(g, &options, stdout);
-    if (json_path) {
-        st = tamis_gguf_show_json(g, &options, &json, err);
-        if (!st) st = tamis_json_write(json, json_path, err);
-    }
+    if (args->key)
+        st = show_key(args, g, &json, err);
+    else if (!json_path || strcmp(json_path, "-"))
+        st = tamis_gguf_show_text(g, &options, stdout, err);
+    if (!st && json_path && !args->key) st = tamis_gguf_show_json(g, &options, &json, err);
+    if (!st && json_path) st = tamis_json_write(json, json_path, err);
     cJSON_Delete(json);
     tamis_gguf_close(g);
     return st;
@@ -41,7 +60,7 @@ static tamis_status run(void *ctx, const tamis_texts *files, const tamis_log *lo
         return tamis_fail(err, TAMIS_BAD_USAGE, "--json takes one file at a time");
     tamis_status st = gguf_check_json_path(&args->common, files, err);
     for (size_t i = 0; !st && i < files->n_items; i++) {
-        if (i) putchar('\n');
+        if (i && !args->key) putchar('\n');
         st = show_file(args, files->items[i], log, err);
     }
     return st;
@@ -53,7 +72,11 @@ static int show_main(int argc, char **argv) {
     const tamis_option options[] = {
         { 0, "all",        TAMIS_OPTION_FLAG, &args.all,        NULL, "print whole strings and arrays", 0, 0 },
         { 0, "tensors",    TAMIS_OPTION_FLAG, &args.tensors,    NULL, "print the tensor table (default)", 0, 0 },
+        { 0, "layers",     TAMIS_OPTION_FLAG, &args.layers,     NULL, "a row for every layer, not for each run of equal ones", 0, 0 },
         { 0, "no-tensors", TAMIS_OPTION_FLAG, &args.no_tensors, NULL, "leave the tensor table out", 0, 0 },
+        { 0, "no-metadata", TAMIS_OPTION_FLAG, &args.no_metadata, NULL, "leave the metadata out", 0, 0 },
+        { 0, "filter",     TAMIS_OPTION_TEXT, &args.filter, "PATTERN", "only tensors whose names match, as in a shell ('*ffn_down*')", 0, 0 },
+        { 0, "key",        TAMIS_OPTION_TEXT, &args.key, "KEY", "print the value of KEY and nothing else: whole, unescaped, arrays one element a line", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
         TAMIS_COMMON_OPTIONS_LIGHT(&args.common),
     };
@@ -61,6 +84,9 @@ static int show_main(int argc, char **argv) {
     static const tamis_example examples[] = {
         {"gguf show model.gguf", "header, metadata, tensors and totals"},
         {"gguf show --no-tensors --all model.gguf", "metadata only, nothing shortened"},
+        {"gguf show --no-metadata --filter '*_exps*' model.gguf",
+         "the experts and what they add up to"},
+        {"gguf show --key general.name model.gguf", "one value, for scripts"},
         {"gguf show --json - model.gguf", "everything as JSON on standard output"},
     };
     const tamis_command command = {
