@@ -123,7 +123,7 @@ tamis_status tamis_kld_dump_logits(const tamis_kld_options *options,
                                &source, err);
     if (st) goto out;
     const int64_t n_ctx = options->n_ctx ? options->n_ctx : options->tokens_path ? 0 : 512;
-    st = tamis_kld_read_text(options, n_ctx, options->max_chunks, &source, &chunks, &text, err);
+    st = tamis_kld_read_text(options, n_ctx, options->max_chunks, 0, &source, &chunks, &text, err);
     if (st) goto out;
     st = tamis_head_open(source.model, &w.head, err);
     if (st) goto out;

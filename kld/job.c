@@ -7,13 +7,15 @@
 #include "base/checked.h"
 #include "kld/compare.h"
 #include "kld/parent.h"
+#include "kld/worst_internal.h"
 
 typedef struct job {
     const tamis_kld_options *options;
     const tamis_kld_machine *machine;
     tamis_kld_result *result;
     tamis_kld_parent parent;
-    tamis_kld_source *quants; /* [n_quants] */
+    tamis_kld_source *quants;   /* [n_quants] */
+    tamis_tokenizer *tokenizer; /* for texts in the results; NULL when there is none */
 } job;
 
 static tamis_status open_quants(job *j, tamis_error *err) {
@@ -71,6 +73,10 @@ static tamis_status prepare(job *j, tamis_error *err) {
         st = tamis_kld_parent_complete(&j->parent, o, o->n_quants ? &j->quants[0] : NULL, r, err);
     if (!st) st = tamis_kld_parent_check_outputs(&j->parent, o, r, err);
     if (st) return st;
+    /* all vocabularies are alike: one of them is kept when the models are closed */
+    tamis_kld_source *teller = o->n_quants ? &j->quants[0] : &j->parent.source;
+    j->tokenizer = teller->tokenizer;
+    teller->tokenizer = NULL;
     const tamis_model *model = j->parent.source.model;
     const int64_t n_trained = model ? tamis_model_context_length(model) : r->n_ctx;
     if (n_trained > 0 && n_trained < r->n_ctx)
@@ -91,6 +97,37 @@ static tamis_status parent_perplexity(job *j, double *known_nll, tamis_error *er
     }
     if (!st) j->result->parent_perplexity = tamis_perplexity_of(nll, n);
     if (!known_nll) free(nll);
+    return st;
+}
+
+/* Ask both sides about the positions where they differ most. */
+static tamis_status describe_worst(const job *j, tamis_head *head, const float *hidden,
+                                   const tamis_kld_rows *rows, tamis_kld_quant *result,
+                                   tamis_error *err) {
+    const tamis_kld_plan *plan = &j->parent.plan;
+    tamis_kld_worst *worst = &result->worst;
+    tamis_kld_logits *p = NULL, *q = NULL;
+    int64_t *list = NULL;
+    tamis_status st = tamis_kld_worst_find(rows, plan, j->options->n_worst, worst, err);
+    if (st) goto out;
+    list = tamis_kld_worst_rows(worst, err);
+    st = list ? TAMIS_OK : TAMIS_NO_RESOURCE;
+    if (st) goto out;
+    st = tamis_kld_parent_logits(&j->parent, list, worst->n, j->machine, j->result->parent.name, &p,
+                                 err);
+    if (st) goto out;
+    st = tamis_kld_worst_ask(worst, p, rows->nll_p, true, j->machine, err);
+    if (st) goto out;
+    st = tamis_kld_logits_of_head(head, hidden, list, worst->n, j->machine, result->model.name, &q,
+                                  err);
+    if (st) goto out;
+    st = tamis_kld_worst_ask(worst, q, rows->nll_q, false, j->machine, err);
+    if (st) goto out;
+    st = tamis_kld_worst_tell(worst, plan, j->tokenizer, err);
+out:
+    tamis_kld_logits_free(p);
+    tamis_kld_logits_free(q);
+    free(list);
     return st;
 }
 
@@ -117,6 +154,11 @@ static tamis_status run_quant(job *j, tamis_kld_logits *p, size_t i_quant, tamis
     st = tamis_kld_stats_of(&rows, &result->stats, err);
     if (st) goto out;
     j->result->parent_perplexity = tamis_perplexity_of(rows.nll_p, rows.n);
+    if (j->options->per_chunk)
+        st = tamis_kld_running_of(&rows, plan->n_per_chunk, &result->running, err);
+    if (st) goto out;
+    if (j->options->n_worst) st = describe_worst(j, head, hidden.data, &rows, result, err);
+    if (st) goto out;
     tamis_info(machine->log, "%s: mean KLD %.6f, same top token %.3f %%", name,
                result->stats.of[TAMIS_KLD_MEAN].value, result->stats.of[TAMIS_KLD_SAME_TOP].value);
 out:
@@ -144,6 +186,7 @@ static void job_release(job *j) {
             tamis_kld_source_close(&j->quants[i]);
     }
     free(j->quants);
+    tamis_tokenizer_free(j->tokenizer);
     tamis_kld_parent_release(&j->parent);
 }
 
@@ -171,6 +214,10 @@ out:
 
 void tamis_kld_result_release(tamis_kld_result *result) {
     if (!result) return;
+    for (size_t i = 0; result->quants && i < result->n_quants; ++i) {
+        free(result->quants[i].running);
+        tamis_kld_worst_release(&result->quants[i].worst);
+    }
     free(result->quants);
     *result = (tamis_kld_result){0};
 }

@@ -12,6 +12,7 @@
 #include "kld/evaluate.h"
 #include "kld/identity.h"
 #include "kld/stats.h"
+#include "kld/worst.h"
 #include "model/perplexity.h"
 
 /* What to do; strings borrowed. Values left 0 or NULL take the default, or the base's. */
@@ -27,12 +28,16 @@ typedef struct tamis_kld_options {
     const char *score;            /* NULL: "llama", or the base's */
     const char *base_path;        /* read when it exists (in either layout), else written */
     const char *save_logits_path; /* base file in the layout of llama-perplexity, to be written */
+    bool per_chunk;               /* keep the running statistics of each chunk */
+    int64_t n_worst;              /* positions with the largest divergence to describe; 0: none */
     const char *json_path;        /* written by the caller; only kept apart from the inputs */
 } tamis_kld_options;
 
 typedef struct tamis_kld_quant {
     tamis_kld_identity model;
     tamis_kld_stats stats;
+    tamis_kld_running *running; /* [n_chunks] with per_chunk, else NULL */
+    tamis_kld_worst worst;      /* n = 0 without n_worst */
 } tamis_kld_quant;
 
 typedef struct tamis_kld_result {

@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "formats/formats.h"
 #include "kld/job.h"
+#include "kld/ppl.h"
 #include "kld/report.h"
 #include "kld/tasks.h"
 #include "model/gemm.h"
@@ -20,7 +21,8 @@ typedef struct arguments {
     tamis_kld_options options;
     tamis_texts quants;
     const char *dump_path;
-    bool summary, is_peer_style;
+    bool summary, is_peer_style, is_ppl;
+    int64_t ppl_stride, ppl_style;
     bool is_task[TAMIS_TASK_N_KINDS], per_task;
     int64_t max_tasks[TAMIS_TASK_N_KINDS];
 } arguments;
@@ -82,7 +84,13 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default: all)", 1, INT64_MAX },
         { 0,   "score",          TAMIS_OPTION_TEXT,  &o->score, "llama|all", "positions to score: second half of each chunk, or all (default: llama)", 0, 0 },
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
+        { 0,   "per-chunk",      TAMIS_OPTION_FLAG,  &o->per_chunk, NULL, "print the running statistics of each chunk, too", 0, 0 },
+        { 0,   "worst",          TAMIS_OPTION_INT,   &o->n_worst, "N", "show the N positions with the largest divergence of each model, with their text", 1, 1000000 },
         { 0,   "summary",        TAMIS_OPTION_FLAG,  &a->summary, NULL, "print only the table, one line per model", 0, 0 },
+        { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Other runs", 0, 0 },
+        { 0,   "ppl",            TAMIS_OPTION_FLAG,  &a->is_ppl, NULL, "only the perplexity of -m and of each -q, chunk by chunk", 0, 0 },
+        { 0,   "ppl-stride",     TAMIS_OPTION_INT,   &a->ppl_stride, "N", "--ppl over windows of --ctx tokens that begin every N tokens, the last N of each scored", 0, 1 << 30 },
+        { 0,   "ppl-output-type", TAMIS_OPTION_INT,  &a->ppl_style, "0|1", "--ppl prints running values in one line, or a line per chunk: token, PPL, mean, error (default: 0)", 0, 1 },
         { 0,   "dump-logits",    TAMIS_OPTION_TEXT,  &a->dump_path, "FILE", "only write the logits of -m for every token, raw f32 [tokens][vocabulary]", 0, 0 },
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "Task scores, of -m and every -q; -f is the task file", 0, 0 },
         { 0,   "hellaswag",      TAMIS_OPTION_FLAG,  &a->is_task[TAMIS_TASK_HELLASWAG], NULL, "HellaSwag: six lines a task", 0, 0 },
@@ -116,6 +124,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
                         "-m and -q, the text with -f",
                         positional.items[0]);
     tamis_texts_release(&positional);
+    if (!st && !*is_done && (a->ppl_stride || a->ppl_style) && !a->is_ppl) a->is_ppl = true;
     if (!st && !*is_done && a->is_peer_style) st = take_peer_style(a, err);
     o->quant_paths = a->quants.items;
     o->n_quants = a->quants.n_items;
@@ -139,6 +148,22 @@ static tamis_status compare(const arguments *a, const tamis_kld_machine *machine
     return st;
 }
 
+static tamis_status perplexity(const arguments *a, const tamis_kld_machine *machine,
+                               tamis_error *err) {
+    const char *json_path = a->common.json_path;
+    tamis_kld_ppl ppl = {0};
+    tamis_status st = TAMIS_OK;
+    if (a->options.json_path) st = tamis_kld_check_output(&a->options, json_path, err);
+    if (!st) st = tamis_kld_ppl_run(&a->options, a->ppl_stride, machine, &ppl, err);
+    if (st) return st;
+    if (!json_path || a->options.json_path)
+        tamis_kld_ppl_report_text(&ppl, a->ppl_style, a->summary, stdout);
+    if (json_path) st = tamis_kld_ppl_report_json(&ppl, json_path, err);
+    tamis_kld_ppl_release(&ppl);
+    if (!st) st = tamis_flush_results(err);
+    return st;
+}
+
 /* --- task scores --- */
 
 /* The kind asked for, or TAMIS_TASK_N_KINDS. */
@@ -157,10 +182,10 @@ static tamis_status check_task_options(const arguments *a, tamis_task_kind kind,
     if (!o->parent_path || !o->text_path)
         return tamis_fail(err, TAMIS_BAD_USAGE, "task scores need a model (-m) and tasks (-f)");
     if (o->tokens_path || o->base_path || o->save_logits_path || a->dump_path || o->score ||
-        o->max_chunks || o->n_ctx)
+        o->max_chunks || o->n_ctx || a->is_ppl || o->per_chunk || o->n_worst)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "task scores take no --tokens, --base, --save-all-logits, --dump-logits, "
-                          "--score, --chunks or --ctx");
+                          "--score, --chunks, --ctx, --ppl, --per-chunk or --worst");
     return TAMIS_OK;
 }
 
@@ -208,6 +233,8 @@ static tamis_status run(const arguments *a, tamis_error *err) {
         st = score_tasks(a, task_kind(a), &machine, err);
     else if (a->dump_path)
         st = tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err);
+    else if (a->is_ppl)
+        st = perplexity(a, &machine, err);
     else
         st = compare(a, &machine, err);
 out:

@@ -47,6 +47,10 @@ static tamis_status check_options(const tamis_kld_options *o, tamis_kld_parent_k
     if ((o->text_path || o->tokens_path) && !o->parent_path && o->n_quants == 0)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "a text beside a base file needs a model to compare (-q or -m)");
+    if ((o->per_chunk || o->n_worst) && o->n_quants == 0)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "--per-chunk and --worst need a model to compare (-q); for running "
+                          "perplexities use --ppl");
     if (o->save_logits_path && kind == TAMIS_KLD_PARENT_LLAMA_BASE)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "%s is already in the layout that --save-all-logits writes",
@@ -62,7 +66,7 @@ static tamis_status prepare_model(tamis_kld_parent *p, const tamis_kld_options *
     if (!st && o->base_path) st = tamis_kld_check_output(o, o->base_path, err);
     if (st) return st;
     r->parent = p->source.identity;
-    st = tamis_kld_read_text(o, n_ctx, o->max_chunks, &p->source, &p->chunks, &r->text, err);
+    st = tamis_kld_read_text(o, n_ctx, o->max_chunks, 0, &p->source, &p->chunks, &r->text, err);
     if (!st) st = tamis_head_open(p->source.model, &p->own_head, err);
     if (st) return st;
     p->head = p->own_head;
@@ -197,7 +201,7 @@ static tamis_status check_text(const tamis_kld_parent *p, const tamis_kld_option
                                tamis_error *err) {
     tamis_kld_text text;
     tamis_chunks chunks;
-    tamis_status st = tamis_kld_read_text(o, r->n_ctx, r->n_chunks, source, &chunks, &text, err);
+    tamis_status st = tamis_kld_read_text(o, r->n_ctx, r->n_chunks, 0, source, &chunks, &text, err);
     if (st) return st;
     const bool is_llama = p->kind == TAMIS_KLD_PARENT_LLAMA_BASE;
     const size_t n_bytes = (size_t)(r->n_ctx * r->n_chunks) * sizeof *chunks.tokens;

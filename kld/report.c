@@ -2,6 +2,9 @@
 #include "kld/report.h"
 
 #include "base/parse.h"
+#include "kld/report_internal.h"
+
+enum { MAX_NAME = 27, SIZE_COLUMNS = 11 };
 
 static const char *const BLOCK_TITLES[] = {
     [TAMIS_KLD_PPL] = "====== Perplexity statistics ======",
@@ -20,6 +23,7 @@ static void print_quant(const tamis_kld_result *r, const tamis_kld_quant *quant,
     fprintf(stream, "%s against %s: %lld positions of %lld chunks of %lld tokens\n\n",
             quant->model.name, r->parent.name, (long long)r->n_rows, (long long)r->n_chunks,
             (long long)r->n_ctx);
+    if (quant->running) tamis_kld_print_running(quant->running, r->n_chunks, stream);
     for (int i = 0; i < TAMIS_KLD_N_STATS; ++i) {
         const tamis_kld_stat_info *info = &tamis_kld_stat_table[i];
         if (i == 0 || info->block != tamis_kld_stat_table[i - 1].block)
@@ -27,6 +31,7 @@ static void print_quant(const tamis_kld_result *r, const tamis_kld_quant *quant,
         print_stat(info, quant->stats.of[i], stream);
     }
     fprintf(stream, "\n");
+    if (quant->worst.n) tamis_kld_print_worst(&quant->worst, stream);
 }
 
 /* Columns a reader sees, not bytes: names may hold UTF-8. */
@@ -41,33 +46,74 @@ static void print_padded(const char *text, int width, FILE *stream) {
     fprintf(stream, "%s%*s", text, width - n_columns(text), "");
 }
 
-static void print_row(const tamis_kld_quant *quant, int width, FILE *stream) {
-    char size[32];
-    const tamis_kld_stat *of = quant->stats.of;
-    print_padded(quant->model.name, width, stream);
-    fprintf(stream, "  %10s %6.3f  %9.6f ± %8.6f %10.6f %10.6f  %7.3f ± %5.3f  %11.4f  %8.6f\n",
-            tamis_format_size(quant->model.n_bytes, size, sizeof size),
-            quant->model.bits_per_weight, of[TAMIS_KLD_MEAN].value, of[TAMIS_KLD_MEAN].error,
-            of[TAMIS_KLD_999].value, of[TAMIS_KLD_MAX].value, of[TAMIS_KLD_SAME_TOP].value,
-            of[TAMIS_KLD_SAME_TOP].error, of[TAMIS_KLD_PPL_Q].value, of[TAMIS_KLD_RATIO].value);
+/* The name in at most MAX_NAME columns, its middle left out where it is longer: the end says what
+ * kind of file it is. */
+static const char *short_name(const char *name, char out[256]) {
+    const int n = n_columns(name), n_cut = n - MAX_NAME + 3;
+    if (n <= MAX_NAME) return name;
+    const int first = (MAX_NAME - 3) / 2;
+    int column = -1;
+    size_t k = 0;
+    for (const char *c = name; *c; ++c) {
+        column += ((unsigned char)*c & 0xC0) != 0x80;
+        if (column >= first && column < first + n_cut) {
+            if (column == first && ((unsigned char)*c & 0xC0) != 0x80)
+                for (int dot = 0; dot < 3; ++dot)
+                    out[k++] = '.';
+            continue;
+        }
+        out[k++] = *c;
+    }
+    out[k] = 0;
+    return out;
 }
 
+/* Widths of the table's first columns. */
+typedef struct columns {
+    int name;
+    bool has_size;
+} columns;
+
+static void print_model(const tamis_kld_identity *model, columns c, FILE *stream) {
+    char name[256], text[32];
+    print_padded(short_name(model->name, name), c.name, stream);
+    if (c.has_size)
+        fprintf(stream, "  %9s",
+                model->n_bytes ? tamis_format_size(model->n_bytes, text, sizeof text) : "-");
+    snprintf(text, sizeof text, "%.3f", model->bits_per_weight);
+    fprintf(stream, " %6s", model->n_bytes ? text : "-");
+}
+
+static void print_row(const tamis_kld_quant *quant, columns c, FILE *stream) {
+    const tamis_kld_stat *of = quant->stats.of;
+    print_model(&quant->model, c, stream);
+    fprintf(stream, "  %8.6f ± %8.6f %8.5f %8.5f  %6.2f ± %4.2f  %10.4f\n",
+            of[TAMIS_KLD_MEAN].value, of[TAMIS_KLD_MEAN].error, of[TAMIS_KLD_999].value,
+            of[TAMIS_KLD_MAX].value, of[TAMIS_KLD_SAME_TOP].value, of[TAMIS_KLD_SAME_TOP].error,
+            of[TAMIS_KLD_PPL_Q].value);
+}
+
+static int wider(int width, const char *name) {
+    char shortened[256];
+    const int n = n_columns(short_name(name, shortened));
+    return n > width ? n : width;
+}
+
+/* At most 100 columns; what does not fit is in the blocks and in the JSON. */
 static void print_table(const tamis_kld_result *r, FILE *stream) {
-    char size[32];
-    int width = n_columns(r->parent.name);
-    for (size_t i = 0; i < r->n_quants; ++i) {
-        const int n = n_columns(r->quants[i].model.name);
-        if (n > width) width = n;
-    }
-    print_padded("file", width, stream);
-    fprintf(stream, "  %10s %6s  %20s %10s %10s  %15s  %11s  %9s\n", "size", "bpw", "mean KLD",
-            "99.9 % KLD", "max KLD", "same top token %", "PPL", "PPL ratio");
-    print_padded(r->parent.name, width, stream);
-    fprintf(stream, "  %10s %6.3f  %20s %10s %10s  %15s  %11.4f  %8s\n",
-            tamis_format_size(r->parent.n_bytes, size, sizeof size), r->parent.bits_per_weight,
-            "parent", "-", "-", "-", r->parent_perplexity.ppl, "1");
+    columns c = {.name = wider(4, r->parent.name)};
     for (size_t i = 0; i < r->n_quants; ++i)
-        print_row(&r->quants[i], width, stream);
+        c.name = wider(c.name, r->quants[i].model.name);
+    c.has_size = c.name <= MAX_NAME - SIZE_COLUMNS;
+    print_padded("file", c.name, stream);
+    if (c.has_size) fprintf(stream, "  %9s", "size");
+    fprintf(stream, " %6s  %19s %8s %8s  %13s  %10s\n", "bpw", "mean KLD", "99.9 %", "max",
+            "same top %", "PPL");
+    print_model(&r->parent, c, stream); /* a base of llama-perplexity tells no size */
+    fprintf(stream, "  %19s %8s %8s  %13s  %10.4f\n", "parent", "-", "-", "-",
+            r->parent_perplexity.ppl);
+    for (size_t i = 0; i < r->n_quants; ++i)
+        print_row(&r->quants[i], c, stream);
 }
 
 void tamis_kld_report_text(const tamis_kld_result *result, bool only_table, FILE *stream) {

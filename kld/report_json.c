@@ -1,17 +1,17 @@
 /* report_json.c - see report.h. Nothing in it depends on time, threads or machine. */
-#include "base/json.h"
 #include "base/options.h"
 #include "kld/report.h"
+#include "kld/report_internal.h"
 
-static void add_value(cJSON *object, const char *key, double value, double error,
-                      const char *unit) {
+void tamis_kld_json_value(cJSON *object, const char *key, double value, double error,
+                          const char *unit) {
     cJSON *item = cJSON_AddObjectToObject(object, key);
     tamis_json_add_double(item, "value", value);
     tamis_json_add_double(item, "uncertainty", error);
     if (unit) cJSON_AddStringToObject(item, "unit", unit);
 }
 
-static void add_model(cJSON *object, const tamis_kld_identity *model) {
+void tamis_kld_json_model(cJSON *object, const tamis_kld_identity *model) {
     cJSON_AddStringToObject(object, "file", model->name);
     cJSON_AddStringToObject(object, "hash", model->hash);
     cJSON_AddStringToObject(object, "vocabulary_hash", model->vocab_hash);
@@ -24,10 +24,10 @@ static const char *unit_of(const tamis_kld_stat_info *info, int i) {
     return info->block == TAMIS_KLD_KLD || i == TAMIS_KLD_LN_RATIO ? "nats" : NULL;
 }
 
-static void add_quant(cJSON *array, const tamis_kld_quant *quant) {
+static void add_quant(cJSON *array, const tamis_kld_quant *quant, int64_t n_chunks) {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddItemToArray(array, object);
-    add_model(object, &quant->model);
+    tamis_kld_json_model(object, &quant->model);
     for (int i = 0; i < TAMIS_KLD_N_STATS; ++i) {
         const tamis_kld_stat_info *info = &tamis_kld_stat_table[i];
         cJSON *group = object;
@@ -35,9 +35,11 @@ static void add_quant(cJSON *array, const tamis_kld_quant *quant) {
             group = cJSON_GetObjectItemCaseSensitive(object, info->group);
             if (!group) group = cJSON_AddObjectToObject(object, info->group);
         }
-        add_value(group, info->key, quant->stats.of[i].value, quant->stats.of[i].error,
-                  unit_of(info, i));
+        tamis_kld_json_value(group, info->key, quant->stats.of[i].value, quant->stats.of[i].error,
+                             unit_of(info, i));
     }
+    if (quant->running) tamis_kld_json_running(object, quant->running, n_chunks);
+    if (quant->worst.n) tamis_kld_json_worst(object, &quant->worst);
 }
 
 tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *path,
@@ -60,12 +62,12 @@ tamis_status tamis_kld_report_json(const tamis_kld_result *result, const char *p
     cJSON_AddStringToObject(root, "score", tamis_kld_score_name(result->score));
     tamis_json_add_int(root, "n_positions", result->n_rows);
     cJSON *parent = cJSON_AddObjectToObject(root, "parent");
-    add_model(parent, &result->parent);
-    add_value(parent, "ppl", result->parent_perplexity.ppl, result->parent_perplexity.ppl_error,
-              NULL);
+    tamis_kld_json_model(parent, &result->parent);
+    tamis_kld_json_value(parent, "ppl", result->parent_perplexity.ppl,
+                         result->parent_perplexity.ppl_error, NULL);
     cJSON *quants = cJSON_AddArrayToObject(root, "quants");
     for (size_t i = 0; i < result->n_quants; ++i)
-        add_quant(quants, &result->quants[i]);
+        add_quant(quants, &result->quants[i], result->n_chunks);
     tamis_status st = quants ? tamis_json_write(root, path, err)
                              : tamis_fail(err, TAMIS_NO_RESOURCE, "out of memory for the report");
     cJSON_Delete(root);

@@ -61,13 +61,14 @@ tamis_status tamis_kld_check_quant(const tamis_kld_identity *parent,
 }
 
 tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx,
-                                 int64_t max_chunks, const tamis_kld_source *source,
+                                 int64_t max_chunks, int64_t stride, const tamis_kld_source *source,
                                  tamis_chunks *out, tamis_kld_text *text, tamis_error *err) {
     const bool is_text = options->text_path != NULL;
     const tamis_chunks_options chunks = {
         .path = is_text ? options->text_path : options->tokens_path,
         .n_ctx = n_ctx,
         .max_chunks = max_chunks,
+        .stride = stride,
         .parse_special = options->parse_special,
     };
     tamis_status st =

@@ -33,9 +33,9 @@ tamis_status tamis_kld_check_parts(const tamis_kld_source *source, const char *p
                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* The chunks of the text or ids that the options name, for a context of n_ctx (0: one chunk of all
- * ids). *text describes them. */
+ * ids), beginning every `stride` tokens (0: n_ctx). *text describes them. */
 tamis_status tamis_kld_read_text(const tamis_kld_options *options, int64_t n_ctx,
-                                 int64_t max_chunks, const tamis_kld_source *source,
+                                 int64_t max_chunks, int64_t stride, const tamis_kld_source *source,
                                  tamis_chunks *out, tamis_kld_text *text,
                                  tamis_error *err) TAMIS_MUST_USE;
 

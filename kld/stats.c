@@ -93,24 +93,22 @@ static double dp_of(const tamis_kld_rows *rows, int64_t i) {
     return exp(-rows->nll_q[i]) - exp(-rows->nll_p[i]);
 }
 
-static sums sum_rows(const tamis_kld_rows *rows) {
-    sums s = {0};
-    for (int64_t i = 0; i < rows->n; ++i) {
+static void add_rows(sums *s, const tamis_kld_rows *rows, int64_t first, int64_t n) {
+    for (int64_t i = first; i < first + n; ++i) {
         const double p = rows->nll_p[i], q = rows->nll_q[i], kld = rows->kld[i];
         const double dp = dp_of(rows, i), dp2 = dp * dp;
-        s.p += p;
-        s.p2 += p * p;
-        s.q += q;
-        s.q2 += q * q;
-        s.pq += p * q;
-        s.kld += kld;
-        s.kld2 += kld * kld;
-        s.dp += dp;
-        s.dp2 += dp2;
-        s.dp4 += dp2 * dp2;
-        s.n_same += rows->same_top[i];
+        s->p += p;
+        s->p2 += p * p;
+        s->q += q;
+        s->q2 += q * q;
+        s->pq += p * q;
+        s->kld += kld;
+        s->kld2 += kld * kld;
+        s->dp += dp;
+        s->dp2 += dp2;
+        s->dp4 += dp2 * dp2;
+        s->n_same += rows->same_top[i];
     }
-    return s;
 }
 
 /* Variance of the mean of a quantity (with itself) or covariance of two means, by the same
@@ -205,7 +203,8 @@ tamis_status tamis_kld_stats_of(const tamis_kld_rows *rows, tamis_kld_stats *out
     double *sorted = tamis_alloc_array((uint64_t)n, sizeof *sorted, err);
     if (!sorted) return TAMIS_NO_RESOURCE;
 
-    const sums s = sum_rows(rows);
+    sums s = {0};
+    add_rows(&s, rows, 0, n);
     perplexity_block(&s, n, out->of);
     out->of[TAMIS_KLD_MEAN] = mean_of(s.kld, s.kld2, n);
     for (int64_t i = 0; i < n; ++i)
@@ -216,5 +215,28 @@ tamis_status tamis_kld_stats_of(const tamis_kld_rows *rows, tamis_kld_stats *out
     percentile_block(sorted, n, TAMIS_KLD_DP, 100, out->of);
     probability_block(&s, n, out->of);
     free(sorted);
+    return TAMIS_OK;
+}
+
+tamis_status tamis_kld_running_of(const tamis_kld_rows *rows, int64_t n_per_chunk,
+                                  tamis_kld_running **out, tamis_error *err) {
+    const int64_t n_chunks = rows->n / n_per_chunk;
+    *out = tamis_alloc_array((uint64_t)n_chunks, sizeof **out, err);
+    if (!*out) return TAMIS_NO_RESOURCE;
+    sums s = {0};
+    for (int64_t i = 0; i < n_chunks; ++i) {
+        const int64_t n = (i + 1) * n_per_chunk;
+        tamis_kld_stat of[TAMIS_KLD_N_STATS];
+        add_rows(&s, rows, n - n_per_chunk, n_per_chunk);
+        perplexity_block(&s, n, of);
+        probability_block(&s, n, of);
+        (*out)[i] = (tamis_kld_running){
+            .ppl = of[TAMIS_KLD_PPL_Q],
+            .ln_ratio = of[TAMIS_KLD_LN_RATIO],
+            .kld = mean_of(s.kld, s.kld2, n),
+            .dp_rms = of[TAMIS_KLD_DP_RMS],
+            .same_top = of[TAMIS_KLD_SAME_TOP],
+        };
+    }
     return TAMIS_OK;
 }

@@ -94,4 +94,14 @@ typedef struct tamis_kld_stats {
 tamis_status tamis_kld_stats_of(const tamis_kld_rows *rows, tamis_kld_stats *out,
                                 tamis_error *err) TAMIS_MUST_USE;
 
+/* What the peer prints while it runs: the statistics of all rows up to the end of a chunk. */
+typedef struct tamis_kld_running {
+    tamis_kld_stat ppl, ln_ratio, kld;
+    tamis_kld_stat dp_rms, same_top; /* percent */
+} tamis_kld_running;
+
+/* One per chunk of n_per_chunk rows; free() it. The last one equals tamis_kld_stats_of(). */
+tamis_status tamis_kld_running_of(const tamis_kld_rows *rows, int64_t n_per_chunk,
+                                  tamis_kld_running **out, tamis_error *err) TAMIS_MUST_USE;
+
 #endif

@@ -29,29 +29,33 @@ static tamis_status cut(const int32_t *ids, uint64_t n_ids, const tamis_chunks_o
     const int64_t n_ctx = options->n_ctx ? options->n_ctx : n_tokens;
     out->n_ctx = n_ctx;
     out->n_text_tokens = n_tokens;
-    if (options->first_chunk >= n_tokens / n_ctx) {
+    const int64_t stride = options->stride ? options->stride : n_ctx;
+    const int64_t n_all = n_tokens < n_ctx ? 0 : (n_tokens - n_ctx) / stride + 1;
+    if (options->first_chunk >= n_all) {
         if (options->first_chunk > 0)
             return tamis_fail(err, TAMIS_BAD_INPUT,
                               "%s: %lld tokens found are %lld chunks of %lld, none is left after "
                               "skipping %lld; skip fewer or use a longer text",
-                              options->path, (long long)n_tokens, (long long)(n_tokens / n_ctx),
+                              options->path, (long long)n_tokens, (long long)n_all,
                               (long long)n_ctx, (long long)options->first_chunk);
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%s: %lld tokens found, one chunk needs %lld; use a longer text or a "
                           "smaller --ctx",
                           options->path, (long long)n_tokens, (long long)n_ctx);
     }
-    out->n_chunks = n_tokens / n_ctx - options->first_chunk;
+    out->n_chunks = n_all - options->first_chunk;
     if (options->max_chunks > 0 && out->n_chunks > options->max_chunks)
         out->n_chunks = options->max_chunks;
-    const uint64_t n_kept = (uint64_t)(out->n_chunks * n_ctx);
+    uint64_t n_kept;
+    if (!tamis_mul_u64((uint64_t)out->n_chunks, (uint64_t)n_ctx, &n_kept)) n_kept = UINT64_MAX;
     out->ids = tamis_alloc_array(n_kept, sizeof *out->ids, err);
     if (!out->ids) return TAMIS_NO_RESOURCE;
     out->tokens = tamis_alloc_array(n_kept, sizeof *out->tokens, err);
     if (!out->tokens) return TAMIS_NO_RESOURCE;
-    const size_t n_bytes = (size_t)n_kept * sizeof *ids;
-    memcpy(out->ids, ids + options->first_chunk * n_ctx, n_bytes);
-    memcpy(out->tokens, out->ids, n_bytes);
+    for (int64_t i = 0; i < out->n_chunks; ++i)
+        memcpy(out->ids + i * n_ctx, ids + (options->first_chunk + i) * stride,
+               (size_t)n_ctx * sizeof *ids);
+    memcpy(out->tokens, out->ids, (size_t)n_kept * sizeof *ids);
     return hash_ids(ids, n_ids, out->hash, err);
 }
 

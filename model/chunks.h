@@ -15,6 +15,7 @@ typedef struct tamis_chunks_options {
     int64_t n_ctx;       /* tokens per chunk, >= 1; 0 (ids only): the whole file is one chunk */
     int64_t first_chunk; /* chunks skipped at the beginning */
     int64_t max_chunks;  /* 0 = all */
+    int64_t stride;      /* tokens from the start of a chunk to that of the next; 0: n_ctx */
     bool parse_special;  /* text of control tokens counts as those tokens */
 } tamis_chunks_options;
 
@@ -29,7 +30,7 @@ typedef struct tamis_chunks {
 
 /* Read the text, drop one final newline, tokenize it with the special tokens the vocabulary adds,
  * and keep n_text_tokens / n_ctx - first_chunk chunks, at most max_chunks; tokens after the last
- * full chunk are dropped. Release with tamis_chunks_release(). TAMIS_BAD_INPUT: unreadable or
+ * full chunk are dropped. With a stride chunks overlap: (n_text_tokens - n_ctx) / stride + 1 in all. Release with tamis_chunks_release(). TAMIS_BAD_INPUT: unreadable or
  * empty text, fewer tokens than one chunk (tokens found and needed are named). */
 tamis_status tamis_chunks_from_text(const tamis_tokenizer *tokenizer,
                                     const tamis_chunks_options *options, tamis_chunks *out,

@@ -89,6 +89,10 @@ tamis_perplexity tamis_perplexity_of(const double *nll, int64_t n) {
         sum += nll[i];
         sum2 += nll[i] * nll[i];
     }
+    return tamis_perplexity_of_sums(sum, sum2, n);
+}
+
+tamis_perplexity tamis_perplexity_of_sums(double sum, double sum2, int64_t n) {
     tamis_perplexity out = {.n = n, .mean = sum / (double)n};
     double variance = sum2 / (double)n - out.mean * out.mean;
     if (n > 1 && variance > 0) out.mean_error = sqrt(variance / (double)(n - 1));

@@ -31,7 +31,10 @@ typedef struct tamis_perplexity {
     double ppl, ppl_error;   /* exp(mean), ppl * mean_error */
 } tamis_perplexity;
 
-/* Perplexity of n >= 1 values, with the uncertainty the peer prints (0 for n <= 1). */
+/* Perplexity of n >= 1 values from their sum and sum of squares, with the uncertainty the peer
+ * prints (0 for n <= 1). */
+tamis_perplexity tamis_perplexity_of_sums(double sum, double sum2, int64_t n);
+/* Perplexity of n >= 1 values, summed in order. */
 tamis_perplexity tamis_perplexity_of(const double *nll, int64_t n);
 
 #endif

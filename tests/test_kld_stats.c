@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kld/stats.h"
@@ -131,6 +132,28 @@ static void equal_models_give_exact_values(void **unused) {
     tamis_kld_rows_release(&rows);
 }
 
+static void running_statistics_are_those_of_the_first_rows(void **unused) {
+    (void)unused;
+    tamis_kld_rows rows = sample(70);
+    tamis_kld_running *running;
+    tamis_error err;
+    assert_int_equal(tamis_kld_running_of(&rows, 14, &running, &err), TAMIS_OK);
+    for (int64_t i = 0; i < 5; ++i) {
+        tamis_kld_rows some = rows;
+        some.n = 14 * (i + 1);
+        const tamis_kld_stats s = stats_of(&some);
+        const int which[] = {TAMIS_KLD_PPL_Q, TAMIS_KLD_LN_RATIO, TAMIS_KLD_MEAN,
+                             TAMIS_KLD_DP_RMS, TAMIS_KLD_SAME_TOP};
+        const tamis_kld_stat *of = &running[i].ppl;
+        for (size_t k = 0; k < sizeof which / sizeof *which; ++k) {
+            assert_true(of[k].value == s.of[which[k]].value);
+            assert_true(of[k].error == s.of[which[k]].error);
+        }
+    }
+    free(running);
+    tamis_kld_rows_release(&rows);
+}
+
 static void few_positions_give_no_nonsense(void **unused) {
     (void)unused;
     for (int64_t n = 1; n < 12; ++n) {
@@ -161,6 +184,7 @@ int main(void) {
         cmocka_unit_test(means_and_errors_agree_with_two_pass_formulas),
         cmocka_unit_test(percentiles_are_interpolated),
         cmocka_unit_test(equal_models_give_exact_values),
+        cmocka_unit_test(running_statistics_are_those_of_the_first_rows),
         cmocka_unit_test(few_positions_give_no_nonsense),
         cmocka_unit_test(every_statistic_has_a_key_and_a_label),
     };

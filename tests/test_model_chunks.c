@@ -54,6 +54,19 @@ static void ids_are_cut_into_whole_chunks(void **unused) {
     }
 }
 
+static void chunks_may_overlap(void **unused) {
+    (void)unused;
+    const tamis_chunks_options options = {
+        .path = write_ids(IDS, sizeof IDS), .n_ctx = 4, .first_chunk = 1, .stride = 3};
+    tamis_chunks c;
+    if (tamis_chunks_from_ids(11, &options, &c, &err)) fail_msg("%s", err.message);
+    const int32_t expected[] = {3, 4, 5, 6, 6, 7, 8, 9};
+    assert_int_equal(c.n_chunks, 2);
+    assert_memory_equal(c.ids, expected, sizeof expected);
+    assert_memory_equal(c.tokens, expected, sizeof expected);
+    tamis_chunks_release(&c);
+}
+
 static void the_hash_is_of_all_ids(void **unused) {
     (void)unused;
     tamis_chunks a = cut(4, 0, 0), b = cut(3, 1, 1);
@@ -146,6 +159,7 @@ static void nll_agrees_with_plain_softmax(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_are_cut_into_whole_chunks),
+        cmocka_unit_test(chunks_may_overlap),
         cmocka_unit_test(the_hash_is_of_all_ids),
         cmocka_unit_test(ids_that_cannot_be_used_are_refused),
         cmocka_unit_test(perplexity_has_the_peers_uncertainty),
