@@ -13,7 +13,14 @@
 #define ITEM_ELEMS (UINT64_C(1) << 14) /* the least work worth handing to a thread */
 #define BATCH_ITEMS 4096               /* between two looks at the interrupt */
 
-enum { N_LANES = 8 };
+enum { N_VECTORS = 4, CHUNK = 256 };
+
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef float f32x4_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
+
+static inline f32x4 load(const float *p) {
+    return *(const f32x4_in_memory *)p;
+}
 
 uint64_t rows_per_item(const tamis_gguf_tensor *t) {
     return ITEM_ELEMS / t->ne[0] > 0 ? ITEM_ELEMS / t->ne[0] : 1;
@@ -23,26 +30,55 @@ uint64_t row_hash(const void *bytes, size_t n_bytes, uint64_t i_item) {
     return XXH3_64bits_withSeed(bytes, n_bytes, i_item);
 }
 
-void row_sums_add(row_sums *sums, const float *x, const float *decoded, int64_t n) {
-    double error[N_LANES] = {0}, norm[N_LANES] = {0};
-    int64_t i = 0;
-    for (; i + N_LANES <= n; i += N_LANES)
-        for (int k = 0; k < N_LANES; k++) {
-            double a = (double)x[i + k], d = a - (double)decoded[i + k];
-            error[k] += d * d;
-            norm[k] += a * a;
-        }
-    for (int k = 0; i < n; i++, k++) {
+/* In f64, for what f32 cannot square. */
+static void add_exactly(row_sums *sums, const float *x, const float *decoded, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
         double a = (double)x[i], d = a - (double)decoded[i];
-        error[k] += d * d;
-        norm[k] += a * a;
+        sums->error += d * d;
+        sums->norm += a * a;
     }
-    for (int k = 1; k < N_LANES; k++) {
-        error[0] += error[k];
-        norm[0] += norm[k];
+}
+
+/* Chunks in lanes of f32, in a fixed order, and their sums in f64. */
+void row_sums_add(row_sums *sums, const float *x, const float *decoded, int64_t n) {
+    for (; n >= CHUNK; n -= CHUNK, x += CHUNK, decoded += CHUNK) {
+        f32x4 error[N_VECTORS] = {{0}}, norm[N_VECTORS] = {{0}};
+        for (int i = 0; i < CHUNK; i += 4 * N_VECTORS)
+            for (int k = 0; k < N_VECTORS; k++) {
+                f32x4 a = load(x + i + 4 * k), d = a - load(decoded + i + 4 * k);
+                error[k] += d * d;
+                norm[k] += a * a;
+            }
+        double chunk_error = 0, chunk_norm = 0;
+        for (int k = 0; k < 4 * N_VECTORS; k++) {
+            chunk_error += (double)error[k / 4][k % 4];
+            chunk_norm += (double)norm[k / 4][k % 4];
+        }
+        if (chunk_norm > 1e-20 && chunk_norm < 1e30 && chunk_error < 1e30) {
+            sums->error += chunk_error;
+            sums->norm += chunk_norm;
+        } else {
+            add_exactly(sums, x, decoded, CHUNK);
+        }
     }
-    sums->error += error[0];
-    sums->norm += norm[0];
+    add_exactly(sums, x, decoded, n);
+}
+
+/* Not finite when a value is not (or squares to infinity), 0 when all are 0 (or nearly). */
+static float sum_squares(const float *x, int64_t n) {
+    f32x4 lanes[N_VECTORS] = {{0}};
+    float sum = 0;
+    int64_t i = 0;
+    for (; i + 4 * N_VECTORS <= n; i += 4 * N_VECTORS)
+        for (int k = 0; k < N_VECTORS; k++) {
+            f32x4 a = load(x + i + 4 * k);
+            lanes[k] += a * a;
+        }
+    for (; i < n; i++)
+        sum += x[i] * x[i];
+    for (int k = 0; k < 4 * N_VECTORS; k++)
+        sum += lanes[k / 4][k % 4];
+    return sum;
 }
 
 /* --- reading back --- */
@@ -87,8 +123,9 @@ static void check_item(void *ctx, int64_t i_item, int i_worker) {
     int64_t n = (int64_t)t->ne[0];
     for (uint64_t i = 0; i < n_rows; i++) {
         tamis_decode(t->type, bytes + i * row_bytes, x, n);
-        state->is_finite &= tamis_find_nonfinite(x, n) == n;
-        state->is_zero = state->is_zero && is_all_zero(x, n);
+        float sum = sum_squares(x, n);
+        if (!isfinite(sum)) state->is_finite &= tamis_find_nonfinite(x, n) == n;
+        if (state->is_zero) state->is_zero = sum == 0 && is_all_zero(x, n);
     }
 }
 
