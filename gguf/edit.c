@@ -20,25 +20,8 @@ static void image_release(gguf_image *image) {
     free(image->bytes);
 }
 
-/* The writer's keys as a header, opened. */
 static tamis_status image_init(gguf_image *image, const tamis_gguf_writer *w, tamis_error *err) {
-    uint64_t n_bytes = GGUF_HEADER_BYTES;
-    size_t n;
-    for (uint64_t i = 0; i < w->n_records; i++)
-        n_bytes += w->records[i].n_bytes; /* all of them are in memory */
-    if (!tamis_to_size(n_bytes, &n))
-        return tamis_fail(err, TAMIS_NO_RESOURCE, "the metadata is too long");
-    uint8_t *p = image->bytes = tamis_alloc_array(n_bytes, 1, err);
-    if (!p) return TAMIS_NO_RESOURCE;
-    memcpy(p, "GGUF", 4);
-    gguf_store(p + 4, 4, 3);
-    gguf_store(p + 16, 8, w->n_records);
-    p += GGUF_HEADER_BYTES;
-    for (uint64_t i = 0; i < w->n_records; i++) {
-        memcpy(p, w->records[i].bytes, w->records[i].n_bytes);
-        p += w->records[i].n_bytes;
-    }
-    return tamis_gguf_open_memory(image->bytes, n, NULL, &image->view, err);
+    return gguf_open_keys(w, &image->bytes, &image->view, err);
 }
 
 void tamis_gguf_edit_close(tamis_gguf_edit *edit) {

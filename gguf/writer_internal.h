@@ -79,6 +79,11 @@ tamis_status gguf_set_numbers(tamis_gguf_writer *w, const char *key, tamis_gguf_
                               const uint64_t *bits, uint64_t n_items,
                               tamis_error *err) TAMIS_MUST_USE;
 
+/* writer_open.c: a file of these keys and no tensor, made in memory and opened. *bytes: free()
+ * after closing *out, also on error. */
+tamis_status gguf_open_keys(const tamis_gguf_writer *w, uint8_t **bytes, tamis_gguf **out,
+                            tamis_error *err) TAMIS_MUST_USE;
+
 /* writer_shards.c: does a key go into part i? The first part holds all; the others what tells
  * them apart and what their layout needs. */
 bool gguf_part_has_key(const tamis_gguf_writer *w, uint64_t i_part, const gguf_record *r);

@@ -5,17 +5,20 @@
 
 #include "gguf/writer_internal.h"
 
-/* A file of these keys and no tensor, in memory, is opened. */
-tamis_status tamis_gguf_check_keys(const tamis_gguf_writer *w, tamis_error *err) {
+tamis_status gguf_open_keys(const tamis_gguf_writer *w, uint8_t **bytes, tamis_gguf **out,
+                            tamis_error *err) {
     const tamis_gguf_options options = {.single_file = true};
-    tamis_gguf *g = NULL;
     uint64_t n_bytes = GGUF_HEADER_BYTES, at = GGUF_HEADER_BYTES;
     size_t n_memory;
+    *bytes = NULL;
+    *out = NULL;
     for (uint64_t i = 0; i < w->n_records; i++)
         if (!tamis_add_u64(n_bytes, w->records[i].n_bytes, &n_bytes))
             return tamis_fail(err, TAMIS_BAD_INPUT, "the size of the output overflows");
-    uint8_t *memory = tamis_alloc_array(n_bytes, 1, err);
-    if (!memory || !tamis_to_size(n_bytes, &n_memory)) return TAMIS_NO_RESOURCE;
+    if (!tamis_to_size(n_bytes, &n_memory))
+        return tamis_fail(err, TAMIS_NO_RESOURCE, "the metadata is too long");
+    uint8_t *memory = *bytes = tamis_alloc_array(n_bytes, 1, err);
+    if (!memory) return TAMIS_NO_RESOURCE;
     memcpy(memory, "GGUF", 4);
     gguf_store(memory + 4, 4, 3);
     gguf_store(memory + 16, 8, w->n_records);
@@ -23,9 +26,15 @@ tamis_status tamis_gguf_check_keys(const tamis_gguf_writer *w, tamis_error *err)
         memcpy(memory + at, w->records[i].bytes, w->records[i].n_bytes);
         at += w->records[i].n_bytes;
     }
-    tamis_status st = tamis_gguf_open_memory(memory, n_memory, &options, &g, err);
+    return tamis_gguf_open_memory(memory, n_memory, &options, out, err);
+}
+
+tamis_status tamis_gguf_check_keys(const tamis_gguf_writer *w, tamis_error *err) {
+    tamis_gguf *g = NULL;
+    uint8_t *bytes = NULL;
+    tamis_status st = gguf_open_keys(w, &bytes, &g, err);
     tamis_gguf_close(g);
-    free(memory);
+    free(bytes);
     return st;
 }
 
