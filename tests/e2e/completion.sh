@@ -40,7 +40,7 @@ offers_among() {
 
 offers_among "show check" gguf ""
 offers show gguf sho
-offers "--no-tensors" gguf show --no
+offers "--no-tensors" gguf show --no-t
 offers "" gguf show --threads ""
 offers "bash fish zsh" gguf --completion ""
 offers_among "--json --threads --version" gguf --
