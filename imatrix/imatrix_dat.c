@@ -2,12 +2,14 @@
  * Reading: no magic and no checksum: counts and lengths are signed 32-bit, so each is held against
  * what is left of the file before it is believed. Little-endian, packed: reference/files.md A.2. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/atomic_file.h"
 #include "base/checked.h"
+#include "base/threads.h"
 #include "imatrix/imatrix_internal.h"
 
 #define NAME_MAX_BYTES 4095 /* no sound weight name comes near it */
@@ -145,7 +147,7 @@ tamis_status tamis_imatrix_read_dat(const tamis_imatrix_source *source, tamis_im
     tamis_status st = read_count(&c, "n_entries", 0, &n_entries, err);
     for (uint32_t i = 0; st == TAMIS_OK && i < n_entries; i++) {
         snprintf(c.where, sizeof c.where, "entry %u", i);
-        st = read_entry(&c, m, err);
+        st = tamis_interrupted() ? tamis_fail_interrupted(err) : read_entry(&c, m, err);
     }
     if (st == TAMIS_OK && n_entries > 0) st = read_trailer(&c, m, err);
     return st;
@@ -178,11 +180,18 @@ static double max_count(const tamis_imatrix_entry *e) {
     return most;
 }
 
+static bool are_finite(const float *x, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 /* An entry as mean * ncall; an expert that saw nothing gets mean 1. */
 static tamis_status write_entry(tamis_output *out, const tamis_imatrix_entry *e,
                                 uint32_t chunk_size, tamis_error *err) {
     uint64_t n_columns = e->n_values / e->n_counts;
     double n_calls = ceil(max_count(e) / chunk_size);
+    if (tamis_interrupted()) return tamis_fail_interrupted(err);
     float *values = tamis_alloc_array(n_columns, sizeof *values, err);
     tamis_status st = values ? TAMIS_OK : TAMIS_NO_RESOURCE;
     if (!st) st = write_text(out, e->name, "name length", err);
@@ -192,6 +201,13 @@ static tamis_status write_entry(tamis_output *out, const tamis_imatrix_entry *e,
         const float count = (float)e->counts[j], *sums = e->sums + j * n_columns;
         for (uint64_t i = 0; i < n_columns; i++)
             values[i] = (count > 0 ? sums[i] / count : 1.0f) * (float)n_calls;
+        if (!are_finite(values, n_columns)) {
+            st = tamis_fail(err, TAMIS_BAD_INPUT,
+                            "entry '%s': a mean times its %.0f calls is beyond f32 in the legacy "
+                            "layout; write GGUF",
+                            e->name, n_calls);
+            break;
+        }
         swap_if_big_endian(values, n_columns);
         st = tamis_output_write(out, values, n_columns * sizeof *values, err);
     }

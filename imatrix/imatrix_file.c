@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/input_file.h"
+#include "base/threads.h"
 #include "gguf/gguf.h"
 #include "imatrix/imatrix_internal.h"
 
@@ -148,6 +149,7 @@ static tamis_status read_gguf(const tamis_gguf *g, tamis_imatrix *m, tamis_error
     tamis_status st = read_keys(g, m, err);
     for (int64_t i = 0; st == TAMIS_OK && i < tamis_gguf_n_tensors(g); i++) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(g, i), *unused;
+        if (tamis_interrupted()) return tamis_fail_interrupted(err);
         size_t n_stem = stem_length(t->name, SUFFIX_SUMS);
         if (n_stem) st = read_pair(g, t, n_stem, m, err);
         n_stem = stem_length(t->name, SUFFIX_COUNTS);
@@ -308,7 +310,10 @@ static tamis_status write_gguf(const tamis_imatrix *m, const tamis_imatrix_entry
     if (st == TAMIS_OK) st = tamis_gguf_begin(w, path, err);
     for (uint64_t i = 0; st == TAMIS_OK && i < m->n_entries; i++) {
         const tamis_imatrix_entry *e = view[i];
-        st = tamis_gguf_write_data(w, e->sums, e->n_values * sizeof *e->sums, err);
+        if (tamis_interrupted())
+            st = tamis_fail_interrupted(err);
+        else
+            st = tamis_gguf_write_data(w, e->sums, e->n_values * sizeof *e->sums, err);
         if (st == TAMIS_OK) st = write_counts(e, w, err);
     }
     if (st == TAMIS_OK) st = tamis_gguf_commit(w, err);

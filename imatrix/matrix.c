@@ -2,6 +2,7 @@
 #include "imatrix/matrix.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,10 +93,37 @@ tamis_status tamis_imatrix_add_dataset(tamis_imatrix *m, const char *name, tamis
     return TAMIS_OK;
 }
 
+/* The part of a name up to the next dot, when it begins like a number: a whole one below 65536. */
+static bool is_sound_number(const char *part) {
+    const size_t n = strcspn(part, ".");
+    if (!strchr("+-0123456789", *part) || n == 0) return true;
+    uint32_t value = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (part[i] < '0' || part[i] > '9') return false;
+        value = value * 10 + (uint32_t)(part[i] - '0');
+        if (value >= 65536) return false;
+    }
+    return true;
+}
+
+/* "blk.LAYER.kind.weight" and "blk.LAYER.ffn_kind.EXPERT.weight"; other names are free. The GGUF
+ * reader holds tensor names to the same. */
+static bool is_sound_name(const char *name) {
+    if (strncmp(name, "blk.", 4) != 0) return true;
+    if (!is_sound_number(name + 4)) return false;
+    const char *kind = strchr(name + 4, '.');
+    if (!kind || strncmp(kind, ".ffn_", 5) != 0) return true;
+    const char *part = strchr(kind + 1, '.');
+    return !part || is_sound_number(part + 1);
+}
+
 tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *e, tamis_error *err) {
     char name[256];
     tamis_escape(e->name, strlen(e->name), name, sizeof name);
     uint64_t n_columns = e->n_values / e->n_counts;
+    if (!is_sound_name(e->name))
+        return tamis_fail(err, TAMIS_BAD_INPUT, "entry '%s': no name of a weight (layer number)",
+                          name);
     for (uint64_t j = 0; j < e->n_counts; j++) {
         double count = e->counts[j];
         if (!isfinite(count) || count < 0 || count > COUNT_MAX)

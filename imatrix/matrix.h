@@ -48,7 +48,8 @@ void tamis_imatrix_sort(tamis_imatrix *m);
 tamis_status tamis_imatrix_add_dataset(tamis_imatrix *m, const char *name,
                                        tamis_error *err) TAMIS_MUST_USE;
 
-/* Counts and values finite and >= 0, counts at most 2^53, and no values where nothing was counted.
+/* Name: layer and expert numbers whole and below 65536. Counts and values finite and >= 0, counts
+ * at most 2^53, and no values where nothing was counted.
  */
 tamis_status tamis_imatrix_check_entry(const tamis_imatrix_entry *entry,
                                        tamis_error *err) TAMIS_MUST_USE;
