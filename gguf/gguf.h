@@ -157,21 +157,6 @@ tamis_status tamis_gguf_read_tensor(const tamis_gguf *g, const tamis_gguf_tensor
 tamis_status tamis_gguf_read_raw(const tamis_gguf *g, const tamis_gguf_tensor *t, uint64_t offset,
                                  uint64_t n_bytes, void *dst, tamis_error *err) TAMIS_MUST_USE;
 
-/* --- checks --- */
-typedef struct tamis_gguf_finding {
-    const char *tensor;  /* borrowed */
-    uint64_t row, block; /* of the first bad one */
-    uint64_t n_bad;      /* blocks (values, for float types) */
-    bool is_scale;       /* a scale, not a value */
-} tamis_gguf_finding;
-
-/* Read every tensor's data and look for non-finite values and scales. Calls `found` per bad tensor.
- * *n_bad_tensors counts them. */
-tamis_status tamis_gguf_check_values(const tamis_gguf *g,
-                                     void (*found)(void *ctx, const tamis_gguf_finding *finding),
-                                     void *ctx, int64_t *n_bad_tensors,
-                                     tamis_error *err) TAMIS_MUST_USE;
-
 /* --- names (keys that the reference fixes) --- */
 /* Name of a general.file_type value ("Q4_K_M"), or NULL. */
 const char *tamis_file_type_name(int64_t file_type);

@@ -102,6 +102,12 @@ uint64_t gguf_file_record_bytes(const gguf_file *f, const tamis_gguf_kv *kv);
  * tokenizer's keys say about each other. */
 tamis_status gguf_check_known_keys(const gguf_file *f, tamis_error *err) TAMIS_MUST_USE;
 tamis_status gguf_check_vocabulary(const gguf_file *f, tamis_error *err) TAMIS_MUST_USE;
+/* The tokens of a vocabulary; handles are offsets of their strings in the header. A token that is
+ * there twice is an error. To be released. */
+tamis_status gguf_index_tokens(const gguf_file *f, const tamis_gguf_kv *tokens,
+                               tamis_name_index *index, tamis_error *err) TAMIS_MUST_USE;
+/* "left right": cut at the first space that is not the first byte; false when it cannot be. */
+bool gguf_split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right);
 /* `{arch}.suffix` as an integer; false when the architecture or the key is absent. */
 bool gguf_arch_int(const gguf_file *f, const char *suffix, int64_t *out);
 

@@ -49,8 +49,8 @@ static uint64_t token_number(const gguf_file *f, const tamis_gguf_kv *tokens, ui
     return 0;
 }
 
-static tamis_status index_tokens(const gguf_file *f, const tamis_gguf_kv *tokens,
-                                 tamis_name_index *index, tamis_error *err) {
+tamis_status gguf_index_tokens(const gguf_file *f, const tamis_gguf_kv *tokens,
+                               tamis_name_index *index, tamis_error *err) {
     tamis_status st = tamis_name_index_init(index, tokens->n_elems, err);
     if (st) return st;
     uint64_t cursor = 0;
@@ -67,8 +67,7 @@ static tamis_status index_tokens(const gguf_file *f, const tamis_gguf_kv *tokens
     return TAMIS_OK;
 }
 
-/* "left right": cut at the first space that is not the first byte. */
-static bool split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right) {
+bool gguf_split_merge(tamis_bytes merge, tamis_bytes *left, tamis_bytes *right) {
     const char *space = merge.n_bytes > 1 ? memchr(merge.data + 1, ' ', merge.n_bytes - 1) : NULL;
     size_t n_left = space ? (size_t)(space - merge.data) : 0;
     if (!space || n_left + 1 == merge.n_bytes) return false;
@@ -87,7 +86,7 @@ static tamis_status check_merges(const gguf_file *f, const tamis_name_index *ind
     char quoted[GGUF_QUOTE_BYTES];
     if (!gguf_file_find(f, "tokenizer.ggml.merges", &kv)) return TAMIS_OK;
     for (uint64_t i = 0; gguf_file_next_string(f, &kv, &cursor, &merge); i++) {
-        if (!split_merge(merge, &left, &right))
+        if (!gguf_split_merge(merge, &left, &right))
             return tamis_fail(err, TAMIS_BAD_INPUT,
                               "key 'tokenizer.ggml.merges': merge %llu ('%s') is malformed: it is "
                               "not two texts with a space between",
@@ -121,7 +120,7 @@ tamis_status gguf_check_vocabulary(const gguf_file *f, tamis_error *err) {
     if (!st)
         st = check_parallel(f, "tokenizer.ggml.token_type", TAMIS_GGUF_I32, tokens.n_elems, err);
     if (!st) st = check_token_types(f, err);
-    if (!st) st = index_tokens(f, &tokens, &index, err);
+    if (!st) st = gguf_index_tokens(f, &tokens, &index, err);
     if (!st) st = check_merges(f, &index, err);
     tamis_name_index_release(&index);
     return st;

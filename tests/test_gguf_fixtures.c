@@ -10,7 +10,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
-#include "gguf/gguf.h"
+#include "gguf/check.h"
 
 static char warnings[4096];
 
@@ -236,7 +236,7 @@ static void keep_finding(void *ctx, const tamis_gguf_finding *f) {
     (void)ctx;
     size_t n = strlen(findings);
     snprintf(findings + n, sizeof findings - n, "%s row %d block %d n %d %s\n", f->tensor,
-             (int)f->row, (int)f->block, (int)f->n_bad, f->is_scale ? "scale" : "value");
+             (int)f->row, (int)f->block, (int)f->n_bad, tamis_finding_kind_name(f->kind));
 }
 
 static tamis_gguf *open_odd(const char *name) {
@@ -253,7 +253,7 @@ static void expect_findings(const char *name, const char *want) {
     tamis_gguf *g = open_odd(name);
     int64_t n_bad = 0;
     findings[0] = 0;
-    assert_int_equal(tamis_gguf_check_values(g, keep_finding, NULL, &n_bad, NULL), TAMIS_OK);
+    assert_int_equal(tamis_gguf_check_values(g, NULL, keep_finding, NULL, &n_bad, NULL), TAMIS_OK);
     assert_string_equal(findings, want);
     assert_int_equal(n_bad, *want ? 1 : 0);
     tamis_gguf_close(g);
@@ -271,7 +271,7 @@ static void test_odd_values(void **state) {
     tamis_gguf *g = open_odd("nan-f32.gguf");
     int64_t n_bad = 0;
     findings[0] = 0;
-    assert_int_equal(tamis_gguf_check_values(g, keep_finding, NULL, &n_bad, NULL), TAMIS_OK);
+    assert_int_equal(tamis_gguf_check_values(g, NULL, keep_finding, NULL, &n_bad, NULL), TAMIS_OK);
     assert_int_equal(n_bad, 1);
     assert_non_null(strstr(findings, "a.weight row 0 "));
     assert_non_null(strstr(findings, "n 2 value"));

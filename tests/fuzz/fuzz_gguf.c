@@ -1,17 +1,30 @@
 /* fuzz_gguf.c - one input through everything the container room does in memory: open, every
- * getter, every tensor, the value check, and the copy of all metadata into a writer.
+ * getter, every tensor, the checks, and the copy of all metadata into a writer.
  * Built as a libFuzzer target with -DTAMIS_FUZZ=ON; test_gguf_mutations.c replays
  * mutated files through it without a fuzzer. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "gguf/check.h"
 #include "gguf/gguf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 static void ignore_finding(void *ctx, const tamis_gguf_finding *finding) {
     *(uint64_t *)ctx += finding->n_bad;
+}
+
+static void ignore_remark(void *ctx, const tamis_check_remark *remark) {
+    *(uint64_t *)ctx += (uint64_t)remark->text[0];
+}
+
+static void check(const tamis_gguf *g, uint64_t *sum) {
+    const tamis_check_options deep = {.deep = true};
+    int64_t n_bad = 0;
+    *sum += tamis_gguf_check_values(g, &deep, ignore_finding, sum, &n_bad, NULL) == TAMIS_OK;
+    *sum += tamis_gguf_check_model(g, ignore_remark, sum, NULL) == TAMIS_OK;
+    *sum += tamis_gguf_check_tokenizer(g, ignore_remark, sum, NULL) == TAMIS_OK;
 }
 
 static void visit_values(const tamis_gguf *g, uint64_t *sum) {
@@ -60,14 +73,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     tamis_error err = {0};
     static volatile uint64_t sink;
     uint64_t sum = 0;
-    int64_t n_bad;
     if (tamis_gguf_open_memory(data, n_bytes, &options, &g, &err)) {
         if (g || err.code != TAMIS_BAD_INPUT) abort();
         return 0;
     }
     visit_values(g, &sum);
     visit_tensors(g, &sum);
-    if (tamis_gguf_check_values(g, ignore_finding, &sum, &n_bad, NULL) == TAMIS_OK) sum += 1;
+    check(g, &sum);
     copy_metadata(g);
     tamis_gguf_close(g);
     sink = sum;
