@@ -203,6 +203,80 @@ static void standard_output_is_written_through(void **state) {
     assert_file(log, "before xxx");
 }
 
+/* Bytes of an input end up where they belong between others, also across buffers. */
+static void copies(void **state) {
+    (void)state;
+    enum { N = 3 << 20 };
+    char *want = malloc(N + 1);
+    assert_non_null(want);
+    for (int i = 0; i < N; i++)
+        want[i] = (char)('a' + i % 23);
+    want[N] = 0;
+    put_file(in_temp("copy-source"), want);
+    for (int mode = 0; mode < 2; mode++) {
+        tamis_input *in = NULL;
+        tamis_output *out = NULL;
+        assert_int_equal(tamis_input_open(in_temp("copy-source"),
+                                          mode ? TAMIS_INPUT_MAP : TAMIS_INPUT_READ, &in, &err),
+                         TAMIS_OK);
+        assert_int_equal(tamis_output_open(in_temp("copy"), &out, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_write(out, want, 7, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_copy(out, in, 7, 0, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_copy(out, in, 7, 5, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_copy(out, in, 12, N - 20, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_size(out), N - 8);
+        assert_int_equal(tamis_output_write(out, want + N - 8, 8, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_commit(out, &err), TAMIS_OK);
+        assert_file(in_temp("copy"), want);
+        assert_int_equal(tamis_output_open(in_temp("copy"), &out, &err), TAMIS_OK);
+        assert_int_equal(tamis_output_copy(out, in, N - 3, 4, &err), TAMIS_BAD_INPUT);
+        tamis_output_discard(out);
+        tamis_input_close(in);
+    }
+    free(want);
+}
+
+/* The parts of a set appear together; one that cannot takes the others with it. */
+static void sets(void **state) {
+    (void)state;
+    static const char *const names[] = {"set-1", "set-2", "set-3"};
+    tamis_output *outputs[3];
+    for (int round = 0; round < 2; round++) {
+        put_file(in_temp("set-1"), "old");
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(tamis_output_open(in_temp(names[i]), &outputs[i], &err), TAMIS_OK);
+            assert_int_equal(tamis_output_write(outputs[i], names[i], 5, &err), TAMIS_OK);
+            if (i) assert_int_equal(tamis_output_seal(outputs[i], &err), TAMIS_OK);
+        }
+        assert_file(in_temp("set-1"), "old");
+        assert_int_equal(n_temporaries(), 3);
+        if (round) assert_int_equal(mkdir(in_temp("set-2"), 0777), 0);
+        assert_int_equal(tamis_output_commit_set(outputs, 3, &err),
+                         round ? TAMIS_NO_RESOURCE : TAMIS_OK);
+        assert_int_equal(n_temporaries(), 0);
+        for (int i = 0; i < 3; i++) {
+            if (round)
+                assert_int_equal(remove(in_temp(names[i])), i == 1 ? 0 : -1);
+            else
+                assert_file(in_temp(names[i]), names[i]);
+            if (!round) unlink(in_temp(names[i]));
+        }
+    }
+}
+
+static void patches(void **state) {
+    (void)state;
+    const char *path = in_temp("patched");
+    put_file(path, "0123456789");
+    assert_int_equal(tamis_patch_file(path, 3, "345", "abc", 3, &err), TAMIS_OK);
+    assert_file(path, "012abc6789");
+    assert_int_equal(tamis_patch_file(path, 3, "345", "xyz", 3, &err), TAMIS_BAD_INPUT);
+    assert_int_equal(tamis_patch_file(path, 9, "90", "xy", 2, &err), TAMIS_BAD_INPUT);
+    assert_file(path, "012abc6789");
+    assert_int_equal(tamis_patch_file(in_temp("no-such"), 0, "a", "b", 1, &err),
+                     TAMIS_NO_RESOURCE);
+}
+
 static void long_names(void **state) {
     (void)state;
     char name[256];
@@ -343,6 +417,9 @@ int main(void) {
         cmocka_unit_test(outputs_that_cannot_be),
         cmocka_unit_test(a_write_that_fails_leaves_the_old_file),
         cmocka_unit_test(standard_output_is_written_through),
+        cmocka_unit_test(copies),
+        cmocka_unit_test(sets),
+        cmocka_unit_test(patches),
         cmocka_unit_test(long_names),
         cmocka_unit_test(inputs),
         cmocka_unit_test(a_file_that_shrinks),

@@ -218,9 +218,22 @@ static void allocations(void **state) {
     assert_true(tamis_align_up_u64(33, 32, &r) && r == 64);
 }
 
+static void unsigned_integers(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616"};
+    uint64_t r = 5;
+    assert_int_equal(tamis_parse_uint("18446744073709551615", "n", &r, &err), TAMIS_OK);
+    assert_true(r == UINT64_MAX);
+    assert_int_equal(tamis_parse_uint("0", "n", &r, &err), TAMIS_OK);
+    assert_true(r == 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_int_equal(tamis_parse_uint(wrong[i], "n", &r, &err), TAMIS_BAD_USAGE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers),
+        cmocka_unit_test(unsigned_integers),
         cmocka_unit_test(doubles),
         cmocka_unit_test(sizes),
         cmocka_unit_test(printed_numbers),
