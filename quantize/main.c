@@ -238,6 +238,18 @@ static int sort_offered(const tamis_file_type *sorted[64]) {
     return n;
 }
 
+/* Types that are known by name and number and cannot be made yet. */
+static void print_refused(FILE *f) {
+    int n_rows, n = 0;
+    const tamis_file_type *rows = tamis_file_type_table(&n_rows);
+    for (int i = 0; i < n_rows; i++) {
+        if (tamis_file_type_is_offered(&rows[i])) continue;
+        fprintf(f, "%s%s",
+                n++ ? " " : "\nKnown, and refused until they can be encoded: ", rows[i].name);
+    }
+    if (n > 0) fputc('\n', f);
+}
+
 /* The offered types, for the end of --help. */
 static char *describe_types(void) {
     char *text = NULL;
@@ -258,6 +270,7 @@ static char *describe_types(void) {
                     rows[i]->help);
         else
             fprintf(f, "  %-8s %5s  %6s  %s\n", rows[i]->name, "-", "-", rows[i]->help);
+    print_refused(f);
     if (fclose(f) == 0) return text;
     free(text);
     return NULL;
@@ -312,6 +325,8 @@ int main(int argc, char **argv) {
          "spend bits where the importance matrix says they matter"},
         {"quantize --tensor-type 'ffn_down=q6_K' parent.gguf small.gguf Q4_K_S",
          "another type for some tensors"},
+        {"quantize --tensor-type-file rules.txt --shard-size 40G parent.gguf small.gguf Q4_K_M",
+         "rules from a file; several files of at most 40 GB"},
         {"quantize --dry-run parent.gguf Q5_K_M", "sizes only"},
     };
     tamis_formats_init();

@@ -11,7 +11,7 @@
 #include "quantize/quantize_internal.h"
 
 #define ITEM_ELEMS (UINT64_C(1) << 14) /* the least work worth handing to a thread */
-#define BATCH_ITEMS 4096               /* between two looks at the interrupt */
+#define BATCH_ITEMS 1024               /* between two looks at the interrupt */
 
 enum { N_VECTORS = 4, CHUNK = 256 };
 

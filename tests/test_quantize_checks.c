@@ -60,9 +60,9 @@ static const char *write_matrix(const entry_shape *of_dense, const entry_shape *
         const entry_shape *shape = k ? of_experts : of_dense;
         tamis_imatrix_entry *e;
         if (!shape) continue;
-        assert_int_equal(tamis_imatrix_add(&m, k ? experts : dense, shape->n_values,
-                                           shape->n_counts, &e, NULL),
-                         TAMIS_OK);
+        assert_int_equal(
+            tamis_imatrix_add(&m, k ? experts : dense, shape->n_values, shape->n_counts, &e, NULL),
+            TAMIS_OK);
         uint64_t n = shape->n_values / shape->n_counts;
         for (uint64_t j = 0; j < shape->n_counts; j++)
             e->counts[j] = (int)j == shape->i_bare ? 0 : shape->count;
@@ -172,7 +172,9 @@ static void finds_what_was_not_written_as_meant(void **state) {
         const char *says[2];
     } rows[] = {
         {{"Q8_0", -1, 0, 0, false, false}, TAMIS_OK, {"", ""}},
-        {{"Q8_0", 1, 777, 0x55, false, false}, TAMIS_CHECK_FAILED, {experts, "not what was encoded"}},
+        {{"Q8_0", 1, 777, 0x55, false, false},
+         TAMIS_CHECK_FAILED,
+         {experts, "not what was encoded"}},
         {{"F16", 0, 1, 0x7c, false, false}, TAMIS_CHECK_FAILED, {dense, "not what was encoded"}},
         {{"F16", 0, 1, 0x7c, true, false}, TAMIS_CHECK_FAILED, {dense, "not finite"}},
         {{"F16", 1, 2047, 0xff, true, false}, TAMIS_CHECK_FAILED, {experts, "not finite"}},
@@ -231,6 +233,30 @@ static void says_the_error_of_each_tensor(void **state) {
     tamis_gguf_close(g);
 }
 
+/* The same digits for any number of threads and pieces. */
+static void errors_do_not_depend_on_threads_or_memory(void **state) {
+    (void)state;
+    tamis_gguf *g = open_model();
+    double first[2] = {0};
+    for (int i = 0; i < 4; i++) {
+        tamis_quantize_plan *plan;
+        tamis_error err;
+        tamis_budget budget;
+        tamis_budget_init(&budget, i % 2 ? 0 : 4 << 20);
+        const tamis_quantize_options o = {.file_type = tamis_file_type_find("Q4_K_S")};
+        assert_int_equal(tamis_quantize_plan_new(g, &o, &plan, &err), TAMIS_OK);
+        if (tamis_quantize_run(plan, in_temp("t.gguf"), i + 1, &budget, NULL, &err))
+            fail_msg("%s", err.message);
+        for (int k = 0; k < 2; k++) {
+            if (i == 0) first[k] = plan->steps[k].relative_error;
+            assert_true(first[k] > 0 && plan->steps[k].relative_error == first[k]);
+        }
+        assert_int_equal(budget.used_bytes, 0);
+        tamis_quantize_plan_free(plan);
+    }
+    tamis_gguf_close(g);
+}
+
 /* Sums of squares that f32 cannot hold. */
 static void sums_very_small_and_large_weights(void **state) {
     (void)state;
@@ -253,6 +279,7 @@ int main(void) {
         cmocka_unit_test(holds_entries_against_tensors),
         cmocka_unit_test(finds_what_was_not_written_as_meant),
         cmocka_unit_test(says_the_error_of_each_tensor),
+        cmocka_unit_test(errors_do_not_depend_on_threads_or_memory),
         cmocka_unit_test(sums_very_small_and_large_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

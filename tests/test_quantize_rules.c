@@ -25,9 +25,9 @@ static void takes_a_file_of_rules(void **state) {
         int64_t i_rule;
         const char *type;
     } rows[] = {
-        {"blk.0.attn_v.weight", 0, "q8_0"}, {"blk.9.ffn_up.weight", 1, "q5_K"},
+        {"blk.0.attn_v.weight", 0, "q8_0"},   {"blk.9.ffn_up.weight", 1, "q5_K"},
         {"blk.0.ffn_gate.weight", 1, "q5_K"}, {"blk.3.attn_q.weight", 2, "f16"},
-        {"blk.4.attn_q.weight", -1, NULL}, {"BLK.9.ATTN_V.weight", 0, "q8_0"},
+        {"blk.4.attn_q.weight", -1, NULL},    {"BLK.9.ATTN_V.weight", 0, "q8_0"},
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         assert_int_equal(type_rules_match(rules, rows[k].name, &i, &err), TAMIS_OK);
@@ -47,9 +47,12 @@ static void reads_patterns_as_ecmascript(void **state) {
         const char *rule, *name;
         bool matches;
     } rows[] = {
-        {"ffn[^]down=q8_0", "ffn_down", true},  {"ffn[]down=q8_0", "ffn_down", false},
-        {"^\\u0066fn=q8_0", "ffn_down", true},  {"\\x66fn=q8_0", "ffn_down", true},
-        {"(x)?\\1down$=q8_0", "ffn_down", true}, {"\\D\\d\\.=q8_0", "blk.1.x", true},
+        {"ffn[^]down=q8_0", "ffn_down", true},
+        {"ffn[]down=q8_0", "ffn_down", false},
+        {"^\\u0066fn=q8_0", "ffn_down", true},
+        {"\\x66fn=q8_0", "ffn_down", true},
+        {"(x)?\\1down$=q8_0", "ffn_down", true},
+        {"\\D\\d\\.=q8_0", "blk.1.x", true},
         {"a=b=q8_0", "a=b", true},
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -68,7 +71,8 @@ static void refuses_bad_rules_by_line(void **state) {
     static char long_rule[1100], many[8 * 5000];
     memset(long_rule, 'a', sizeof long_rule - 1);
     memcpy(long_rule + 1090, "=q8_0", 6);
-    for (int i = 0; i < 5000; i++) memcpy(many + 8 * i, " a=q8_0", 7), many[8 * i + 7] = '\n';
+    for (int i = 0; i < 5000; i++)
+        memcpy(many + 8 * i, " a=q8_0", 7), many[8 * i + 7] = '\n';
     many[sizeof many - 1] = 0;
     const struct {
         const char *text, *says;
@@ -148,9 +152,9 @@ static void says_what_has_no_effect(void **state) {
     const tamis_file_type *q4 = tamis_file_type_find("Q4_K_S"),
                           *copy = tamis_file_type_find("COPY"), *f16 = tamis_file_type_find("F16");
     const char *const rules[][2] = {
-        {"ffn_dwn=q8_0", NULL},          {"attn_q=q8_0", "blk.*attn_q\\.=q5_0"},
-        {"attn_norm=q8_0", NULL},        {"ffn_gate=q4_K", NULL},
-        {"token_embd=q8_0", NULL},       {"attn_.=q8_0", NULL},
+        {"ffn_dwn=q8_0", NULL},    {"attn_q=q8_0", "blk.*attn_q\\.=q5_0"},
+        {"attn_norm=q8_0", NULL},  {"ffn_gate=q4_K", NULL},
+        {"token_embd=q8_0", NULL}, {"attn_.=q8_0", NULL},
         {"attn_k=f16", NULL},
     };
     const char *const part = "fn_dawn", *const key = "qwen3.block_cont=int:3";
@@ -188,10 +192,8 @@ int main(void) {
     require_shared();
     tamis_formats_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_a_file_of_rules),
-        cmocka_unit_test(reads_patterns_as_ecmascript),
-        cmocka_unit_test(refuses_bad_rules_by_line),
-        cmocka_unit_test(gives_up_on_endless_patterns),
+        cmocka_unit_test(takes_a_file_of_rules),     cmocka_unit_test(reads_patterns_as_ecmascript),
+        cmocka_unit_test(refuses_bad_rules_by_line), cmocka_unit_test(gives_up_on_endless_patterns),
         cmocka_unit_test(says_what_has_no_effect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,16 +5,14 @@ cd "$work" || exit 1
 
 # types FILE: "name type" of every tensor, in order of the file; of a set, of all its files
 types() {
-    gguf show --json - "$1" | python3 -c '
-import json, sys
-for t in json.load(sys.stdin)["tensors"]: print(t["name"], t["type"])'
+    gguf show --json - "$1" | awk -F'"' '/^  "tensors"/ { inside = 1 }
+        inside && $2 == "name" { name = $4 }
+        inside && $2 == "type" { print name, $4 }'
 }
 # key FILE KEY: its value
 key() {
-    gguf show --json - "$1" | python3 -c '
-import json, sys
-for k in json.load(sys.stdin)["metadata"]:
-    if k["key"] == sys.argv[1]: print(json.dumps(k["value"]))' "$2"
+    gguf show --json - "$1" | awk -v wanted="      \"key\": \"$2\"," '$0 == wanted { inside = 1 }
+        inside && /^ *"value": / { sub(/^ *"value": */, ""); print; exit }'
 }
 # has FILE NAME TYPE
 has() {
@@ -154,6 +152,8 @@ expect 2 "did you mean 'llama.block_count'" \
     quantize -q --override-kv llama.block_cuont=int:3 m.gguf o.gguf Q8_0
 make --lax --override-kv my.note=str:hello m.gguf o.gguf Q8_0
 [ "$(key o.gguf my.note)" = '"hello"' ] || fail "--lax key"
+expect 2 "llama.context_length.*does not fit in u32" \
+    quantize -q --override-kv llama.context_length=int:-1 m.gguf o.gguf Q8_0
 expect 2 "could not be opened.*block_count" \
     quantize -q --override-kv llama.block_count=int:0 m.gguf o.gguf Q8_0
 
