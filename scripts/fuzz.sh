@@ -46,7 +46,7 @@ seed() {
     fuzz_gguf) found=("$fixtures"/gguf/*/*.gguf) ;;
     fuzz_imatrix) found=("$fixtures"/imatrix/*.dat "$fixtures"/imatrix/*.gguf
                          "$fixtures"/imatrix/bad/*) ;;
-    fuzz_kld_base) found=("$fixtures"/imatrix/*.base) ;;
+    fuzz_kld_base) found=("$fixtures"/imatrix/*.base "$fixtures"/imatrix/bad/*.base) ;;
     fuzz_tokenize*) found=("$fixtures"/tokenizers/*.gguf "$fixtures"/gguf/valid/*.gguf) ;;
     esac
     for f in "tests/fuzz/corpus/$1"/* "${found[@]}"; do
