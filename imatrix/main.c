@@ -237,7 +237,8 @@ static void warn_of_frequencies(const struct arguments *args, const tamis_log *l
     if (args->output_frequency >= 0 || args->save_frequency >= 0)
         tamis_warn(log,
                    "--%s has no effect: every layer sees the whole text before the next one "
-                   "begins, so there is no result of the first chunks to save",
+                   "begins, so there is no matrix of the first chunks to save; checkpoints are made "
+                   "by time (--checkpoint-every) and --resume goes on from them",
                    args->output_frequency >= 0 ? "output-frequency" : "save-frequency");
 }
 
