@@ -83,6 +83,21 @@ static tamis_status new_collector(const tamis_imatrix_options *options,
     return st;
 }
 
+/* Room for the rows to score; what the pass needs stays free in the budget. */
+static tamis_status make_room(tamis_model *model, const tamis_row_choice *scored,
+                              tamis_budget *budget, tamis_kept_rows *kept, tamis_error *err) {
+    uint64_t needed;
+    tamis_status st = tamis_pass_needed_bytes(model, scored->n_chunks * scored->n_ctx,
+                                              scored->n_ctx, &needed, err);
+    if (st) return st;
+    const uint64_t left = tamis_budget_left(budget);
+    const uint64_t held = needed < left ? needed : left;
+    const bool is_held = tamis_budget_take(budget, held);
+    st = tamis_kept_rows_init(kept, scored, tamis_model_n_embd(model), budget, err);
+    if (is_held) tamis_budget_give(budget, held);
+    return st;
+}
+
 /* The pass, once model and texts are there. */
 static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
                         const tamis_text_parts *texts, tamis_imatrix *matrix,
@@ -100,7 +115,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     if (st) goto out;
     observers[0] = tamis_collector_observer(collector);
     if (scores) {
-        st = tamis_kept_rows_init(&kept, &scored, tamis_model_n_embd(model), pass->budget, err);
+        st = make_room(model, &scored, pass->budget, &kept, err);
         if (st) goto out;
         observers[n_observers++] = tamis_kept_rows_observer(&kept);
     }

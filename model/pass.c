@@ -32,7 +32,7 @@ static tamis_status check_tokens(const tamis_model *m, const int32_t *tokens, in
     return TAMIS_OK;
 }
 
-/* Bytes a run cannot do without: decoded weights of a layer part, buffers of a tile. */
+/* Decoded weights of a layer part, buffers of a tile. */
 static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
     uint64_t weights;
@@ -52,6 +52,12 @@ static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error
     return TAMIS_OK;
 }
 
+tamis_status tamis_pass_needed_bytes(tamis_model *model, int64_t n_tokens, int64_t n_ctx,
+                                     uint64_t *out, tamis_error *err) {
+    const tamis_run run = {.model = model, .n_tokens = n_tokens, .n_ctx = n_ctx};
+    return fixed_bytes(&run, out, err);
+}
+
 /* What was taken from the budget, to be given back. */
 typedef struct budget_share {
     uint64_t fixed_bytes, state_bytes;
@@ -64,14 +70,18 @@ static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error
     uint64_t n_bytes = (uint64_t)run->n_tokens * (uint64_t)hp->n_embd * sizeof(float);
     uint64_t all_bytes = hp->n_expert ? 2 * n_bytes : n_bytes, fixed, available;
     char shown[32], wanted[32];
+    enum { MEGA = 1000000 };
     tamis_status st = fixed_bytes(run, &fixed, err);
     if (st) return st;
     if (tamis_budget_take(budget, fixed))
         taken->fixed_bytes = fixed;
     else
-        tamis_warn(run->options.log, "%s: one layer needs %s of memory; the limit is %s",
+        tamis_warn(run->options.log,
+                   "%s: one layer needs %s of memory, --mem leaves %s; the run goes on and takes "
+                   "more (--mem %lluM would do)",
                    tamis_model_path(run->model), tamis_format_size(fixed, wanted, sizeof wanted),
-                   tamis_format_size(budget->limit_bytes, shown, sizeof shown));
+                   tamis_format_size(tamis_budget_left(budget), shown, sizeof shown),
+                   (unsigned long long)((fixed + budget->used_bytes + MEGA - 1) / MEGA));
     bool is_limited = budget && budget->limit_bytes;
     bool in_memory = taken->fixed_bytes == fixed && tamis_budget_take(budget, all_bytes);
     if (in_memory) taken->state_bytes = all_bytes;

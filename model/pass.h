@@ -60,6 +60,12 @@ typedef struct tamis_pass_options {
     tamis_checkpoint *checkpoint; /* NULL: none; for one pass only */
 } tamis_pass_options;
 
+/* Bytes that a run cannot do without, whatever its budget: decoded weights of the largest layer
+ * part and the buffers of one batch. Callers leave them free when they take from the same budget
+ * before the run. */
+tamis_status tamis_pass_needed_bytes(tamis_model *model, int64_t n_tokens, int64_t n_ctx,
+                                     uint64_t *out, tamis_error *err) TAMIS_MUST_USE;
+
 /* Run n_tokens = n_sequences * n_ctx tokens (each run of n_ctx is one sequence from position 0)
  * through the model. Token ids out of range are TAMIS_BAD_USAGE. A weight or an activation that is
  * not finite stops the run with TAMIS_BAD_INPUT naming layer and tensor (row).
