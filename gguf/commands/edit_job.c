@@ -110,7 +110,7 @@ tamis_status gguf_run_edit(const gguf_edit_options *options, const char *path, g
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--shard-size is for a copy; give it a name with -o");
     tamis_gguf_edit *edit = NULL;
-    cJSON *json = options->common.json_path ? cJSON_CreateObject() : NULL;
+    cJSON *json = gguf_new_json(&options->common, options->is_dry);
     tamis_status st = gguf_check_json_path(&options->common, &inputs, err);
     if (!st) st = tamis_gguf_edit_open(path, &reading, &edit, err);
     if (!st) st = gguf_check_memory(&options->common, tamis_gguf_edit_source(edit), err);

@@ -80,7 +80,7 @@ static tamis_status run(void *ctx, const tamis_texts *words, const tamis_log *lo
     const tamis_gguf_options reading = {.allow_gaps = args->allow_gaps, .no_map = true, .log = log};
     const tamis_texts inputs = {.items = words->items, .n_items = words->n_items - 1};
     tamis_gguf *g = NULL;
-    cJSON *json = args->common.json_path ? cJSON_CreateObject() : NULL;
+    cJSON *json = gguf_new_json(&args->common, args->is_dry);
     tamis_status st = gguf_check_json_path(&args->common, &inputs, err);
     if (!st) st = tamis_gguf_open(words->items[0], &reading, &g, err);
     if (!st) st = check_parts(g, words, err);
@@ -95,7 +95,7 @@ static int merge_main(int argc, char **argv) {
     arguments args = {0};
     /* clang-format off */
     const tamis_option options[] = {
-        { 0, "delete", TAMIS_OPTION_FLAG, &args.delete_parts, NULL, "remove the parts once the output is written, read back and found equal to them", 0, 0 },
+        { 0, "delete,delete-splits", TAMIS_OPTION_FLAG, &args.delete_parts, NULL, "remove the parts once the output is written, read back and found equal to them", 0, 0 },
         { 0, "dry-run", TAMIS_OPTION_FLAG, &args.is_dry, NULL, "print the file that would be written, write nothing", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
         TAMIS_COMMON_OPTIONS(&args.common),

@@ -14,6 +14,13 @@ bool gguf_wants_text(const tamis_common *common) {
     return !common->json_path || strcmp(common->json_path, "-") != 0;
 }
 
+cJSON *gguf_new_json(const tamis_common *common, bool is_dry) {
+    if (!common->json_path) return NULL;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddBoolToObject(json, "dry_run", is_dry);
+    return json;
+}
+
 tamis_status gguf_write_json(const tamis_common *common, const cJSON *json, tamis_error *err) {
     return json ? tamis_json_write(json, common->json_path, err) : TAMIS_OK;
 }
@@ -58,9 +65,7 @@ static tamis_status report(const gguf_output_job *job, bool has_text, tamis_erro
         if (st) return st;
         total += n_bytes;
     }
-    if (!job->json) return TAMIS_OK;
-    tamis_json_add_uint(job->json, "total_bytes", total);
-    cJSON_AddBoolToObject(job->json, "dry_run", job->is_dry);
+    if (job->json) tamis_json_add_uint(job->json, "total_bytes", total);
     return TAMIS_OK;
 }
 

@@ -16,7 +16,7 @@ typedef struct gguf_output_job {
     bool is_replacing; /* the output takes the place of an input */
     bool is_dry;       /* say what would be written */
     bool has_listing;  /* a line per file on standard output, unless --quiet (but with is_dry) */
-    cJSON *json;       /* members "dry_run", "files" and "total_bytes" are added; may be NULL */
+    cJSON *json;       /* members "files" and "total_bytes" are added; may be NULL */
 } gguf_output_job;
 
 /* Check, write, report. */
@@ -27,6 +27,8 @@ tamis_status gguf_check_memory(const tamis_common *common, const tamis_gguf *sou
                                tamis_error *err) TAMIS_MUST_USE;
 /* Standard output is free for lines: --json - does not own it. */
 bool gguf_wants_text(const tamis_common *common);
+/* The results for --json, NULL without it: an object with "dry_run". Free with cJSON_Delete(). */
+cJSON *gguf_new_json(const tamis_common *common, bool is_dry);
 /* Write the results where --json says; `json` may be NULL. */
 tamis_status gguf_write_json(const tamis_common *common, const cJSON *json,
                              tamis_error *err) TAMIS_MUST_USE;

@@ -54,7 +54,7 @@ static tamis_status run(void *ctx, const tamis_texts *words, const tamis_log *lo
     const tamis_gguf_options reading = {.allow_gaps = args->allow_gaps, .no_map = true, .log = log};
     const tamis_texts inputs = {.items = words->items, .n_items = 1};
     tamis_gguf *g = NULL;
-    cJSON *json = args->common.json_path ? cJSON_CreateObject() : NULL;
+    cJSON *json = gguf_new_json(&args->common, args->is_dry);
     tamis_status st = gguf_check_json_path(&args->common, &inputs, err);
     if (!st) st = tamis_gguf_open(words->items[0], &reading, &g, err);
     if (!st) st = split_file(args, g, words->items[1], json, err);

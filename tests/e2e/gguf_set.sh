@@ -245,7 +245,7 @@ gguf set -q --json set.json t.gguf general.name=New x.y=u8:1 || fail "--json"
 python3 - <<'P' || fail "set --json: $(cat set.json)"
 import json
 j = json.load(open("set.json"))
-assert j["way"] == "rewritten" and j["file"] == "t.gguf"
+assert j["way"] == "rewritten" and not j["dry_run"] and len(j["files"]) == 1 and j["file"] == "t.gguf"
 assert j["changes"] == [
     {"key": "general.name", "before": {"type": "str", "value": "Tiny Qwen3"},
      "after": {"type": "str", "value": "New"}},

@@ -115,7 +115,7 @@ P
 gguf split -q --max-tensors 30 model.gguf gone || fail "split"
 gguf merge -q --delete --dry-run gone-00001-of-00003.gguf d.gguf >/dev/null || fail "--delete --dry-run"
 [ -e gone-00002-of-00003.gguf ] && [ ! -e d.gguf ] || fail "--dry-run deletes or writes"
-gguf merge -q --delete gone-00001-of-00003.gguf d.gguf || fail "--delete"
+gguf merge -q --delete-splits gone-00001-of-00003.gguf d.gguf || fail "--delete"
 same d.gguf model.gguf
 ! ls gone-* 2>/dev/null || fail "--delete leaves parts"
 
