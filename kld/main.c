@@ -36,13 +36,19 @@ static const char DESCRIPTION[] =
     "\n"
     "With --base the parent's final hidden states and output head are written to a file, or read "
     "from it when it exists: then neither -m nor -f is needed, and the results are the same bit "
-    "for bit. A vocabulary, context or text that differs from the base's is refused.";
+    "for bit. A vocabulary, context or text that differs from the base's is refused. A base file "
+    "of llama-perplexity is read as well; from it the statistics are those that tool prints.";
 
 static const tamis_example EXAMPLES[] = {
     {"kld -m parent.gguf -q a.gguf -q b.gguf -f text.txt", "compare two models with their parent"},
     {"kld -m parent.gguf -f text.txt --base parent.base", "write the parent's side once"},
     {"kld --base parent.base -q a.gguf --json a.json", "use it later, without the parent"},
+    {"kld --base parent.base -q a.gguf --per-chunk --worst 20",
+     "running statistics, and the positions that differ most"},
+    {"kld -m parent.gguf -f text.txt --save-all-logits out.base",
+     "write a base file for llama-perplexity"},
     {"kld -m parent.gguf -f text.txt", "only the parent's perplexity"},
+    {"kld --ppl -m parent.gguf -q a.gguf -f text.txt", "perplexities of both, chunk by chunk"},
     {"kld -m parent.gguf -q a.gguf --hellaswag -f hellaswag_val_full.txt",
      "HellaSwag scores of both over 400 tasks"},
     {"kld -m m.gguf --tokens ids.bin --dump-logits m.logits", "raw logits for other engines"},
