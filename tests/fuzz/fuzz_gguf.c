@@ -1,5 +1,5 @@
 /* fuzz_gguf.c - one input through everything the container room does in memory: open, every
- * getter, every tensor, the checks, and the copy of all metadata into a writer.
+ * getter, every tensor, the checks, and the plan of a copy in one file and in several.
  * Built as a libFuzzer target with -DTAMIS_FUZZ=ON; test_gguf_mutations.c replays
  * mutated files through it without a fuzzer. */
 #include <stddef.h>
@@ -56,14 +56,25 @@ static void visit_tensors(const tamis_gguf *g, uint64_t *sum) {
     }
 }
 
-static void copy_metadata(const tamis_gguf *g) {
+/* What was opened can be written again: its keys pass the same checks, and a plan of several files
+ * holds every tensor once. */
+static void plan_copy(const tamis_gguf *g, size_t n_input) {
+    const tamis_gguf_shards shards = {.max_bytes = n_input * 16 % 4096,
+                                      .max_tensors = n_input % 7,
+                                      .keys_alone = n_input % 3 == 0};
     tamis_gguf_writer *w = NULL;
-    uint64_t n_bytes;
+    uint64_t n_bytes = 0, n_tensors = 0;
     if (tamis_gguf_writer_new(&w, NULL)) return;
-    if (!tamis_gguf_set_all(w, g, NULL)) {
-        tamis_gguf_unset(w, "general.name");
-        if (tamis_gguf_writer_size(w, &n_bytes, NULL) || n_bytes < 24) abort();
-    }
+    if (tamis_gguf_set_all(w, g, NULL)) goto out;
+    tamis_gguf_unset(w, "general.name");
+    if (tamis_gguf_check_keys(w, NULL) == TAMIS_BAD_INPUT) abort();
+    if (tamis_gguf_writer_size(w, &n_bytes, NULL) || n_bytes < 24) abort();
+    if (tamis_gguf_add_all(w, g, NULL) || tamis_gguf_set_shards(w, &shards, NULL)) goto out;
+    for (uint64_t i = 0; i < tamis_gguf_writer_n_files(w); i++)
+        n_tensors += tamis_gguf_writer_file_tensors(w, i);
+    if (n_tensors != (uint64_t)tamis_gguf_n_tensors(g)) abort();
+    if (!tamis_gguf_writer_size(w, &n_bytes, NULL) && n_bytes < 24) abort();
+out:
     tamis_gguf_writer_free(w);
 }
 
@@ -80,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     visit_values(g, &sum);
     visit_tensors(g, &sum);
     check(g, &sum);
-    copy_metadata(g);
+    plan_copy(g, n_bytes);
     tamis_gguf_close(g);
     sink = sum;
     (void)sink;
