@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the pages promise: links lead somewhere, every command and option that
-# docs/coming-from-llama.cpp.md names here exists, and README names each tool's page.
+# docs/coming-from-llama.cpp.md or a block of any page names exists, every page is linked.
 . "$(dirname "$0")/lib.sh"
 cd "$TAMIS_SOURCE" || exit 1
 
@@ -67,7 +67,27 @@ while IFS= read -r line; do
 done <"$page"
 [ $n -gt 60 ] || fail "$page: only $n options found"
 
+# Commands in the blocks of all pages: their options exist.
+n_blocks=0
+while IFS= read -r line; do
+    read -ra words <<<"$line"
+    command=("${words[0]}")
+    case "${words[0]} ${words[1]:-}" in gguf\ [a-z]* | imatrix\ [a-z]*) command+=("${words[1]}") ;; esac
+    for word in "${words[@]:1}"; do
+        case $word in
+        '#'* | '|'* | '>'*) break ;;
+        -[a-z] | --[a-z]*)
+            word=${word%%=*}
+            knows "${word%]}" "${command[@]}" || fail "'${command[*]}' has no $word: $line"
+            n_blocks=$((n_blocks + 1))
+            ;;
+        esac
+    done
+done < <(cat README.md docs/*.md | awk '/^```/ {inside = !inside; next} inside' |
+    grep -Ev '^[a-z]+( [a-z]+)?: ' | sed -n 's/^\$ //; /^\(gguf\|imatrix\|quantize\|kld\) /p' | tr -d '[')
+[ $n_blocks -gt 20 ] || fail "only $n_blocks options in the blocks of the pages"
+
 for page in docs/*.md; do
     grep -q "($page)\|($(basename "$page"))" README.md docs/*.md || fail "nothing leads to $page"
 done
-echo "$n options that the pages name exist"
+echo "$((n + n_blocks)) options that the pages name exist"
