@@ -105,17 +105,16 @@ static tamis_status choose_type(tamis_quantize_plan *plan, chooser *c, tamis_qua
     s->wanted = s->type = t->type;
     if (!c->base || !mix_is_quantizable(s->name, t)) {
         type_rules_note(c->rules, i_rule, RULE_KEPT, s->name);
-        if (c->base && t->type && t->type->class == TAMIS_CLASS_INTEGER && t->n_dims > 1)
+        if (c->base && t->type->class == TAMIS_CLASS_INTEGER && t->n_dims > 1)
             s->remark = "kept: integers are never quantized";
         return TAMIS_OK;
     }
-    const tamis_type *by_option = NULL;
     if (c->options->leave_output && mix_is_output(s->name)) {
         c->used_leave = true;
-        by_option = t->type;
-    } else {
-        by_option = option_type(c, s->name);
+        type_rules_note(c->rules, i_rule, RULE_OPTION, s->name);
+        return TAMIS_OK;
     }
+    const tamis_type *by_option = option_type(c, s->name);
     if (by_option) {
         type_rules_note(c->rules, i_rule, RULE_OPTION, s->name);
         s->wanted = s->type = by_option;
@@ -124,14 +123,19 @@ static tamis_status choose_type(tamis_quantize_plan *plan, chooser *c, tamis_qua
     return i_rule >= 0 ? choose_by_rule(plan, c, i_rule, s, err) : choose_by_mix(plan, c, s, err);
 }
 
+/* Before anything is chosen: a type without a size cannot even be copied. */
+static tamis_status check_readable(const tamis_quantize_plan *plan, const tamis_gguf_tensor *t,
+                                   tamis_error *err) {
+    if (t->type && t->type->class != TAMIS_CLASS_RETIRED && t->is_size_known) return TAMIS_OK;
+    return tamis_fail(
+        err, TAMIS_BAD_INPUT, "%s: tensor '%s' has %s type (id %d) that cannot be read",
+        tamis_gguf_path(plan->source), t->name, t->type ? "a retired" : "an unknown", t->type_id);
+}
+
 static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                  const tamis_quantize_step *s, tamis_error *err) {
     const tamis_type *from = s->tensor->type;
     const char *path = tamis_gguf_path(plan->source);
-    if (!from || from->class == TAMIS_CLASS_RETIRED || !s->tensor->is_size_known)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%s: tensor '%s' has %s type (id %d) that cannot be read", path,
-                          s->tensor->name, from ? "a retired" : "an unknown", s->tensor->type_id);
     if (s->type == from) return TAMIS_OK;
     /* Trained blocks come here only when an option or a rule names another type for them. */
     if (from->class == TAMIS_CLASS_QUANTIZED && !o->allow_requantize && !mix_is_native(from))
@@ -186,7 +190,8 @@ static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_o
     tamis_status st = mix_state_init(&c.mix, plan->source, overrides, plan->steps, plan->n_steps,
                                      o->imatrix_path != NULL, err);
     for (int64_t i = 0; st == TAMIS_OK && i < plan->n_steps; i++) {
-        st = choose_type(plan, &c, &plan->steps[i], err);
+        st = check_readable(plan, plan->steps[i].tensor, err);
+        if (st == TAMIS_OK) st = choose_type(plan, &c, &plan->steps[i], err);
         if (st == TAMIS_OK) st = check_source(plan, o, &plan->steps[i], err);
     }
     if (st == TAMIS_OK) st = type_rules_check(rules, plan, o, err);

@@ -57,6 +57,7 @@ write("aligned.gguf", tensors, align=128)
 write("four.gguf", [f32("blk.0.a.weight", 32, 2, 3, 2), f32("blk.0.b.weight", 32, 2)])
 odd = [f32("blk.0.attn_v.weight", 33, 4), f32("blk.0.ffn_up.weight", 48, 4)]
 write("odd.gguf", odd)
+write("retired.gguf", [("output.weight", 4, (256, 8), bytes(4096))])
 mx = [("blk.0.ffn_up_exps.weight", 39, (32, 4, 2), (bytes([120]) + bytes(range(16))) * 8),
       ("blk.0.ffn_down_exps.weight", 39, (32, 4, 2), (bytes([121]) + bytes(range(16))) * 8),
       f32("blk.0.attn_v.weight", 256, 4)]
@@ -88,6 +89,7 @@ has o.gguf blk.0.attn_v.weight f16
 # the tensors with options of their own
 make --leave-output-tensor m.gguf o.gguf Q4_K_M
 has o.gguf output.weight f32
+expect 3 "output.weight.*retired" quantize -q --leave-output-tensor retired.gguf o.gguf Q8_0
 make --output-tensor-type Q8_0 --token-embedding-type bf16 m.gguf o.gguf Q4_K_M
 has o.gguf output.weight q8_0
 has o.gguf token_embd.weight bf16
@@ -236,6 +238,17 @@ expect 2 "exclude-weights 'atn_v' is in the name of no entry.*nearest is 'blk.0.
     quantize -q --imatrix im.gguf --exclude-weights atn_v "$model_small" o.gguf Q4_K_M
 expect 3 "Q2_K_S needs importance data, and there is none for it after" \
     quantize -q --imatrix im.gguf --exclude-weights attn_q "$model_small" o.gguf Q2_K_S
+
+# layers left out: each keeps the importance of its old number
+data() { # the bytes behind the header
+    tail -c "+$(($(gguf show --json - "$1" | sed -n 's/^  "data_offset": \([0-9]*\),/\1/p') + 1))" "$1"
+}
+make --pure --imatrix im.gguf "$model_small" o.gguf Q4_K_S
+make --prune-layers 0,3 o.gguf p.gguf COPY
+make --pure --prune-layers 0,3 --imatrix im.gguf "$model_small" o.gguf Q4_K_S
+[ "$(data p.gguf | cksum)" = "$(data o.gguf | cksum)" ] || fail "importance of renumbered layers"
+make --pure --prune-layers 0,3 "$model_small" o.gguf Q4_K_S
+[ "$(data p.gguf | cksum)" != "$(data o.gguf | cksum)" ] || fail "importance changes nothing"
 
 # the self-check: ten tensors with their errors, in the JSON all; weights that vanish are an error
 quantize --json run.json m.gguf o.gguf Q4_0 2>log.txt || fail "self-check"
