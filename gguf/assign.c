@@ -343,6 +343,8 @@ static tamis_status read_value(const target *at, const wanted *want, const char 
                                size_t *n_bytes, tamis_error *err) {
     tamis_status st = tamis_read_file(path, MAX_FILE_BYTES, out, n_bytes, err);
     if (st) return tamis_fail_prefix(err, "key '%s' ('@@' begins a text with @)", at->quoted);
+    st = tamis_gguf_edit_note_input(at->edit, path, err);
+    if (st) return st;
     if (want->form == FORM_SCALAR && want->kind == TAMIS_GGUF_STRING) return TAMIS_OK;
     while (*n_bytes && strchr("\r\n", (*out)[*n_bytes - 1]))
         (*out)[--*n_bytes] = 0;

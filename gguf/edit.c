@@ -29,6 +29,9 @@ void tamis_gguf_edit_close(tamis_gguf_edit *edit) {
     image_release(&edit->before);
     image_release(&edit->after);
     free(edit->changes);
+    for (uint64_t i = 0; i < edit->n_inputs; i++)
+        free(edit->inputs[i]);
+    free(edit->inputs);
     tamis_gguf_writer_free(edit->writer);
     tamis_gguf_close(edit->source);
     free(edit);
@@ -64,6 +67,22 @@ tamis_status tamis_gguf_edit_set_strings(tamis_gguf_edit *edit, const char *key,
                                          const char *const *items, uint64_t n_items,
                                          tamis_error *err) {
     return tamis_gguf_set_strings(edit->writer, key, items, n_items, err);
+}
+
+tamis_status tamis_gguf_edit_note_input(tamis_gguf_edit *edit, const char *path, tamis_error *err) {
+    tamis_status st = tamis_grow(&edit->inputs, &edit->inputs_capacity, edit->n_inputs + 1,
+                                 sizeof *edit->inputs, err);
+    if (st) return st;
+    edit->inputs[edit->n_inputs] = tamis_copy_text(path, strlen(path), err);
+    if (!edit->inputs[edit->n_inputs]) return TAMIS_NO_RESOURCE;
+    edit->n_inputs++;
+    return TAMIS_OK;
+}
+
+bool tamis_gguf_edit_has_input(const tamis_gguf_edit *edit, const char *path) {
+    for (uint64_t i = 0; i < edit->n_inputs; i++)
+        if (tamis_is_same_file(edit->inputs[i], path)) return true;
+    return false;
 }
 
 /* The key of the source nearest to one that it lacks, as a new string; NULL when none is near. */

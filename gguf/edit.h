@@ -32,6 +32,11 @@ tamis_status tamis_gguf_edit_set_string(tamis_gguf_edit *edit, const char *key, 
 tamis_status tamis_gguf_edit_set_strings(tamis_gguf_edit *edit, const char *key,
                                          const char *const *items, uint64_t n_items,
                                          tamis_error *err) TAMIS_MUST_USE;
+/* A file whose contents went into the edit (assign notes its own), and whether `path` is one of
+ * those: an output must not be. */
+tamis_status tamis_gguf_edit_note_input(tamis_gguf_edit *edit, const char *path,
+                                        tamis_error *err) TAMIS_MUST_USE;
+bool tamis_gguf_edit_has_input(const tamis_gguf_edit *edit, const char *path);
 /* Remove a key. TAMIS_BAD_USAGE naming the nearest key when there is none, unless is_lax. */
 tamis_status tamis_gguf_edit_remove(tamis_gguf_edit *edit, const char *key, bool is_lax,
                                     tamis_error *err) TAMIS_MUST_USE;

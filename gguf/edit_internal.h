@@ -15,6 +15,8 @@ struct tamis_gguf_edit {
     tamis_gguf *source;
     tamis_gguf_writer *writer; /* all keys of source with the changes made */
     gguf_image before, after;
+    char **inputs; /* paths of files that values were read from */
+    uint64_t n_inputs, inputs_capacity;
     tamis_gguf_change *changes;
     uint64_t n_changes, changes_capacity;
 };

@@ -101,6 +101,18 @@ static tamis_status run_changed(const gguf_edit_options *options, tamis_gguf_edi
     return st;
 }
 
+/* A file that values were read from must not be replaced. */
+static tamis_status check_inputs(const gguf_edit_options *options, const tamis_gguf_edit *edit,
+                                 tamis_error *err) {
+    const char *paths[] = {options->output, options->common.json_path};
+    for (size_t i = 0; i < N_OF(paths); i++)
+        if (tamis_gguf_edit_has_input(edit, paths[i]))
+            return tamis_fail(err, TAMIS_BAD_USAGE,
+                              "'%s' is already a file of this run; give the output another name",
+                              paths[i]);
+    return TAMIS_OK;
+}
+
 tamis_status gguf_run_edit(const gguf_edit_options *options, const char *path, gguf_edit_fn *change,
                            void *ctx, const tamis_log *log, tamis_error *err) {
     const tamis_gguf_options reading = {
@@ -115,6 +127,7 @@ tamis_status gguf_run_edit(const gguf_edit_options *options, const char *path, g
     if (!st) st = tamis_gguf_edit_open(path, &reading, &edit, err);
     if (!st) st = gguf_check_memory(&options->common, tamis_gguf_edit_source(edit), err);
     if (!st) st = change(ctx, edit, err);
+    if (!st) st = check_inputs(options, edit, err);
     if (!st) st = tamis_gguf_edit_finish(edit, options->is_forced, err);
     if (!st) st = run_changed(options, edit, json, err);
     if (!st) st = gguf_write_json(&options->common, json, err);

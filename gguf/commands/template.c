@@ -177,6 +177,7 @@ static tamis_status change(void *ctx, tamis_gguf_edit *edit, tamis_error *err) {
     key_of(args->name, key);
     if (args->set_path) {
         st = tamis_read_file(args->set_path, MAX_TEMPLATE_BYTES, &text, &n_bytes, err);
+        if (!st) st = tamis_gguf_edit_note_input(edit, args->set_path, err);
         if (!st) st = tamis_gguf_edit_set_string(edit, key, text, n_bytes, err);
     } else if (tamis_gguf_find(g, key, &unused)) {
         st = tamis_gguf_edit_remove(edit, key, false, err);

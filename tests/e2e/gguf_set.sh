@@ -201,6 +201,8 @@ refused "there are no 3 files" split.count=3
 refused "there are no 3 files" --force split.count=3
 refused "for a copy" --shard-size 1M general.name=x
 expect 3 "'@@' begins a text with @" gguf set t.gguf general.name=@no-such-file
+expect 2 "already a file of this run" gguf set t.gguf general.name=@value.txt -o value.txt
+expect 2 "already a file of this run" gguf set t.gguf general.name=@value.txt --json value.txt
 expect 3 "no-such.gguf" gguf set no-such.gguf general.name=x
 expect 4 "of memory are needed" gguf set --mem 1K t.gguf general.name=x
 chmod 444 t.gguf

@@ -98,6 +98,7 @@ expect 2 "one model file" gguf template t.gguf t.gguf
 expect 3 "no-such" gguf template t.gguf --set no-such
 expect 3 "no-such.gguf" gguf template no-such.gguf
 expect 2 "already a file of this run" gguf template t.gguf --set old.jinja -o t.gguf
+expect 2 "already a file of this run" gguf template t.gguf --set old.jinja -o old.jinja
 cmp t.gguf model.gguf || fail "a mistake changed the file"
 no_temporaries .
 echo "templates walked"
