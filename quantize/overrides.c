@@ -11,7 +11,7 @@
 #include "base/parse.h"
 #include "quantize/quantize_internal.h"
 
-enum { SHOWN_BYTES = 160, N_NAMES_MAX = 4096 };
+enum { SHOWN_BYTES = 160 };
 
 void overrides_release(key_overrides *o) {
     if (!o) return;
@@ -86,40 +86,45 @@ static tamis_status parse_override(const char *text, key_override *o, tamis_erro
 
 /* --- against the source --- */
 
-/* Keys of the format as this architecture writes them, and those of the file. */
-static const char *nearest_key(const tamis_gguf *g, const char *key, char out[SHOWN_BYTES]) {
-    const char *best = NULL;
-    tamis_bytes arch = {"", 0};
-    char candidate[SHOWN_BYTES];
-    (void)!tamis_gguf_get_string(g, "general.architecture", &arch, NULL);
-    out[0] = 0;
-    for (size_t i = 0; i < N_NAMES_MAX; i++) {
-        const char *known = tamis_gguf_known_key(i);
-        if (!known) break;
-        bool is_arch = !strncmp(known, "{arch}", 6);
-        snprintf(candidate, sizeof candidate, "%.*s%s", is_arch ? (int)arch.n_bytes : 0,
-                 arch.data ? arch.data : "", is_arch ? known + 6 : known);
-        const char *const both[] = {out, candidate};
-        if (tamis_nearest(key, both, 2) != candidate) continue;
-        memcpy(out, candidate, sizeof candidate);
-        best = out;
-    }
-    for (int32_t i = 0; i < tamis_gguf_n_kv(g); i++) {
-        tamis_bytes name = tamis_gguf_kv_at(g, i).key;
-        snprintf(candidate, sizeof candidate, "%.*s", (int)name.n_bytes, name.data);
-        const char *const both[] = {out, candidate};
-        if (tamis_nearest(key, both, 2) != candidate) continue;
-        memcpy(out, candidate, sizeof candidate);
-        best = out;
-    }
-    return best;
+/* The i-th key that the format knows, as this architecture writes it; false behind the last. */
+static bool known_key(const tamis_gguf *g, size_t i, char out[SHOWN_BYTES]) {
+    static const char mark[] = "{arch}";
+    const char *known = tamis_gguf_known_key(i);
+    tamis_bytes arch = {NULL, 0};
+    if (!known) return false;
+    bool is_arch = !strncmp(known, mark, sizeof mark - 1);
+    if (is_arch && tamis_gguf_get_string(g, "general.architecture", &arch, NULL)) arch.n_bytes = 0;
+    snprintf(out, SHOWN_BYTES, "%.*s%s", (int)arch.n_bytes, arch.data ? arch.data : "",
+             is_arch ? known + sizeof mark - 1 : known);
+    return true;
 }
 
 static bool is_known(const tamis_gguf *g, const char *key) {
-    char near[SHOWN_BYTES];
+    char known[SHOWN_BYTES];
     if (!strcmp(key, "general.alignment")) return true;
-    const char *nearest = nearest_key(g, key, near);
-    return nearest && !strcmp(nearest, key);
+    for (size_t i = 0; known_key(g, i, known); i++)
+        if (!strcmp(known, key)) return true;
+    return false;
+}
+
+/* Keep the nearer of two names of `key` in `best`. */
+static void offer_key(const char *key, const char *candidate, char best[SHOWN_BYTES]) {
+    const char *const both[] = {best, candidate};
+    if (tamis_nearest(key, both, 2) == candidate) snprintf(best, SHOWN_BYTES, "%s", candidate);
+}
+
+/* Of the keys of the format and of the file; "" when none is near. */
+static void nearest_key(const tamis_gguf *g, const char *key, char best[SHOWN_BYTES]) {
+    char candidate[SHOWN_BYTES];
+    best[0] = 0;
+    for (size_t i = 0; known_key(g, i, candidate); i++)
+        offer_key(key, candidate, best);
+    for (int32_t i = 0; i < tamis_gguf_n_kv(g); i++) {
+        tamis_bytes name = tamis_gguf_kv_at(g, i).key;
+        snprintf(candidate, sizeof candidate, "%.*s",
+                 (int)(name.n_bytes < SHOWN_BYTES ? name.n_bytes : SHOWN_BYTES), name.data);
+        offer_key(key, candidate, best);
+    }
 }
 
 /* Keep the kind that the key has in the source. */
@@ -129,12 +134,12 @@ static tamis_status adapt_kind(const tamis_gguf *g, const tamis_quantize_options
     char near[SHOWN_BYTES];
     if (!tamis_gguf_find(g, o->key, &kv)) {
         if (is_known(g, o->key)) return TAMIS_OK;
-        const char *nearest = nearest_key(g, o->key, near);
+        nearest_key(g, o->key, near);
         return lax_fail(options, err,
                         "--override-kv: %s has no key '%s' and the format knows none of that "
                         "name%s%s%s",
-                        tamis_gguf_path(g), o->key, nearest ? "; did you mean '" : "",
-                        nearest ? nearest : "", nearest ? "'" : "");
+                        tamis_gguf_path(g), o->key, near[0] ? "; did you mean '" : "", near,
+                        near[0] ? "'" : "");
     }
     tamis_gguf_kind kind = kv.elem_kind; /* a number may stand for one per layer */
     if (is_integer(o->kind) && is_integer(kind)) {
