@@ -249,7 +249,8 @@ static tamis_status restore_account(struct account *a, size_t n_texts, tamis_che
     if (!st) st = restore_names(a, n_names, r, err);
     if (st) return st;
     const uint64_t n_sums = (uint64_t)a->d_in * (uint64_t)a->n_experts;
-    if (n_sums > tamis_checkpoint_left(r) / sizeof *a->sums)
+    const uint64_t n_left = tamis_checkpoint_left(r) / sizeof *a->sums;
+    if (n_sums > n_left || (uint64_t)a->n_experts * n_texts > n_left)
         return tamis_checkpoint_damaged(r, "the shape of a weight", err);
     a->counts = tamis_alloc_array((uint64_t)a->n_experts, n_texts * sizeof *a->counts, err);
     if (!a->counts) return TAMIS_NO_RESOURCE;

@@ -127,6 +127,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     st = tamis_collector_finish(collector, matrix, err);
     if (st) goto out;
     if (scores) st = score(model, texts, &kept, pass, result, err);
+    if (st == TAMIS_INTERRUPTED) st = tamis_checkpoint_interrupted(pass->checkpoint, err);
 out:
     tamis_kept_rows_release(&kept);
     tamis_collector_free(collector);

@@ -269,10 +269,12 @@ tamis_status tamis_checkpoint_restore(tamis_checkpoint *cp, tamis_pass_state *st
     return TAMIS_OK;
 }
 
-static bool is_time(const tamis_checkpoint *cp) {
+static bool is_time(const tamis_checkpoint *cp, const tamis_pass_state *state) {
     if (!cp->options.writes) return false;
     if (cp->options.every_s == 0) return true;
-    double wait_s = (double)cp->options.every_s;
+    /* What follows the last layer can take as long as several of them. */
+    const bool is_last = state->n_done == state->n_layers && cp->is_written;
+    double wait_s = is_last ? 0 : (double)cp->options.every_s;
     if (wait_s < COST_FACTOR * cp->cost_s) wait_s = COST_FACTOR * cp->cost_s;
     return tamis_now_s() - cp->started_s >= wait_s;
 }
@@ -292,7 +294,7 @@ static void say_written(tamis_checkpoint *cp, const tamis_pass_state *state, uin
 tamis_status tamis_checkpoint_save(tamis_checkpoint *cp, const tamis_pass_state *state,
                                    tamis_error *err) {
     if (tamis_interrupted()) return tamis_fail_interrupted(err);
-    if (!is_time(cp)) return TAMIS_OK;
+    if (!is_time(cp, state)) return TAMIS_OK;
     void *ctx = (void *)state;
     const tamis_section sections[] = {
         {"names", write_names, cp},

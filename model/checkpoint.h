@@ -19,7 +19,8 @@ typedef struct tamis_checkpoint_options {
     bool resume;          /* go on from the file when it is there */
     bool writes;          /* write new ones */
     int64_t every_s;      /* at least so many seconds between two, and twenty times as long as the
-                             last one took; 0: after every layer */
+                             last one took (behind the last layer only that, when there was one
+                             before); 0: after every layer */
     const tamis_log *log; /* borrowed */
 } tamis_checkpoint_options;
 
@@ -37,6 +38,10 @@ tamis_status tamis_checkpoint_name(tamis_checkpoint *cp, const char *what, const
 /* The result is safe: remove the file, and what killed runs left of it. A file of that name that is
  * no checkpoint stays. NULL is accepted. */
 void tamis_checkpoint_remove(tamis_checkpoint *cp);
+
+/* A run that was interrupted, in its pass or after it: TAMIS_INTERRUPTED, saying where it can go
+ * on. NULL is accepted. */
+tamis_status tamis_checkpoint_interrupted(const tamis_checkpoint *cp, tamis_error *err);
 
 /* "<output>.checkpoint", free() it; *out is NULL when the output is written directly (a pipe, a
  * device), which has nothing to resume. */

@@ -32,9 +32,6 @@ tamis_status tamis_checkpoint_restore(tamis_checkpoint *cp, tamis_pass_state *st
 tamis_status tamis_checkpoint_save(tamis_checkpoint *cp, const tamis_pass_state *state,
                                    tamis_error *err) TAMIS_MUST_USE;
 
-/* A pass that was interrupted: say where it can go on. */
-tamis_status tamis_checkpoint_interrupted(const tamis_checkpoint *cp, tamis_error *err);
-
 enum { TAMIS_SECTION_NAME_BYTES = 8 };
 
 /* Writing: fills a section, or only counts its bytes when there is no output. */
