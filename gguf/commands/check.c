@@ -12,6 +12,9 @@ typedef unsigned long long ull;
 static const char summary[] = "check structure, tokenizer and values of model files";
 static const char usage[] = "[options] FILE...";
 
+/* Memory behind the metadata, and of a thread. */
+enum { BASE_BYTES = 4 << 20, WORKER_BYTES = 2 << 20 };
+
 typedef struct arguments {
     tamis_common common;
     bool deep, quick, tokenizer, strict, allow_gaps;
@@ -56,7 +59,11 @@ static void print_finding(const check_report *report, const tamis_gguf_finding *
 static void take_finding(void *ctx, const tamis_gguf_finding *f) {
     check_report *report = ctx;
     report->n_warnings += !tamis_finding_is_bad(f->kind);
-    if (!report->is_silent) print_finding(report, f);
+    if (!report->is_silent) {
+        gguf_clear_bar();
+        print_finding(report, f);
+        fflush(stdout);
+    }
     if (!report->findings) return;
     cJSON *item = cJSON_CreateObject();
     cJSON_AddItemToArray(report->findings, item);
@@ -155,7 +162,7 @@ static tamis_status check_file(const arguments *args, const char *path, tamis_po
 static tamis_status check_files(const arguments *args, const tamis_texts *files,
                                 const tamis_log *log, tamis_error *err) {
     tamis_pool *pool = NULL;
-    tamis_status worst = tamis_pool_new((int)args->common.n_threads, &pool, err);
+    tamis_status worst = gguf_pool_new(&args->common, BASE_BYTES, WORKER_BYTES, &pool, err);
     if (worst) return worst;
     cJSON *root = cJSON_CreateObject(), *results = cJSON_AddArrayToObject(root, "files");
     for (size_t i = 0; i < files->n_items && worst != TAMIS_INTERRUPTED; i++) {

@@ -4,6 +4,7 @@
 #define TAMIS_GGUF_COMMANDS_COMMANDS_H
 
 #include "base/sub_commands.h"
+#include "base/threads.h"
 #include "gguf/gguf.h"
 
 #define N_OF(table) (sizeof(table) / sizeof(table)[0])
@@ -23,5 +24,13 @@ extern const tamis_sub_command gguf_set_command, gguf_unset_command, gguf_templa
  * of the inputs, and a path that cannot be written. */
 tamis_status gguf_check_json_path(const tamis_common *common, const tamis_texts *inputs,
                                   tamis_error *err) TAMIS_MUST_USE;
+
+/* Workers for a command that needs base_bytes of memory and worker_bytes for each of them: as many
+ * as --threads says, fewer when --mem holds no more. TAMIS_NO_RESOURCE when it does not hold one.
+ */
+tamis_status gguf_pool_new(const tamis_common *common, uint64_t base_bytes, uint64_t worker_bytes,
+                           tamis_pool **out, tamis_error *err) TAMIS_MUST_USE;
+/* To be called before a result is printed on a terminal on which a progress bar may stand. */
+void gguf_clear_bar(void);
 
 #endif

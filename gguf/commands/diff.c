@@ -9,6 +9,9 @@
 static const char summary[] = "compare two model files: metadata, tensors, values";
 static const char usage[] = "[options] A B";
 
+/* Memory behind the metadata, and of a thread. */
+enum { BASE_BYTES = 4 << 20, WORKER_BYTES = 2 << 20 };
+
 typedef struct arguments {
     tamis_common common;
     bool metadata_only, no_values, all, allow_gaps;
@@ -21,7 +24,7 @@ static tamis_status compare(const arguments *args, const tamis_gguf *a, const ta
                                   .no_values = args->no_values};
     tamis_gguf_diff diff = {0};
     const char *json_path = args->common.json_path;
-    tamis_status st = tamis_pool_new((int)args->common.n_threads, &options.pool, err);
+    tamis_status st = gguf_pool_new(&args->common, BASE_BYTES, WORKER_BYTES, &options.pool, err);
     if (st) return st;
     options.progress = tamis_progress_new(stderr, args->common.quiet);
     st = tamis_gguf_diff_files(a, b, &options, &diff, err);

@@ -13,6 +13,9 @@
 static const char summary[] = "digests of tensors, data and model; write and check a manifest";
 static const char usage[] = "[options] FILE...";
 
+/* Memory behind the metadata, and of a thread. */
+enum { BASE_BYTES = 8 << 20, WORKER_BYTES = 1 << 20 };
+
 typedef struct arguments {
     tamis_common common;
     bool wants[TAMIS_DIGEST_N_KINDS];
@@ -190,7 +193,7 @@ static tamis_status hash_files(hash_run *run, const tamis_texts *files, const ta
     cJSON *results = root ? cJSON_AddArrayToObject(root, "files") : NULL;
     bool is_failed = false;
     tamis_error failed;
-    tamis_status st = tamis_pool_new((int)args->common.n_threads, &pool, err);
+    tamis_status st = gguf_pool_new(&args->common, BASE_BYTES, WORKER_BYTES, &pool, err);
     for (size_t i = 0; !st && i < files->n_items; i++) {
         run->path = files->items[i];
         st = hash_file(run, pool, log, results, err);

@@ -12,6 +12,9 @@ for n in 1 3; do
     gguf check --deep -t $n m.gguf | cmp - out || fail "other findings with $n threads"
 done
 
+gguf check --deep --mem 7M m.gguf | cmp - out || fail "other findings with --mem"
+expect 4 "6.29 MB of memory are needed, --mem allows 1.00 MB" gguf check --mem 1M m.gguf
+
 # The tokenizer, alone and as a part; warnings fail with --strict only.
 gguf unset -q m.gguf tokenizer.ggml.eos_token_id -o no-eos.gguf >/dev/null || fail "unset"
 gguf check no-eos.gguf >out || fail "a warning fails a file"

@@ -31,6 +31,8 @@ P
 for n in 1 3; do
     gguf diff -q -t $n --all a.gguf q.gguf >all$n 2>/dev/null
 done
+gguf diff -q --mem 7M --all a.gguf q.gguf 2>/dev/null | cmp - all1 || fail "other numbers with --mem"
+expect 4 "of memory are needed, --mem allows 1.00 MB" gguf diff --mem 1M a.gguf q.gguf
 cmp all1 all3 || fail "other numbers with 3 threads"
 [ "$(grep -c '%.*[01]\.[0-9]*$' all1)" = $(($(gguf show --json - a.gguf | grep -c '"ne":') + 1)) ] || fail "--all"
 gguf diff --metadata-only a.gguf q.gguf 2>/dev/null | grep -q tensors: && fail "--metadata-only"

@@ -32,6 +32,8 @@ gguf hash --sha256 --model --no-layer m.gguf | grep -q '^sha256 .*#model$' || fa
 for n in 1 3; do
     gguf hash -t $n m.gguf | cmp - plain || fail "other digests with $n threads"
 done
+gguf hash --mem 10M m.gguf | cmp - plain || fail "other digests with --mem"
+expect 4 "of memory are needed, --mem allows 1.00 MB" gguf hash --mem 1M m.gguf
 gguf hash --json j.json m.gguf >/dev/null
 python3 - <<'E2' || fail "--json"
 import json
