@@ -10,6 +10,7 @@ KIND, from the table of docs/coming-from-llama.cpp.md:
               peer rounds activations to the 16 bits of the weights)
   perplexity  the final estimate within 0.1 %
   statistics  each line of the divergence report, by its name
+  score       the share of right answers, in percent
   table       rows of numbers by layer and tensor, to the digits printed
   lines       the printed lines that hold a digest, in any order
 Reads the files on its own, with none of our code. Prints one line; exit status 1 when something
@@ -157,6 +158,14 @@ def statistics(ours, peers):
     return None
 
 
+def score(ours, peers):
+    a = re.search(r" [kMG]B +([0-9.]+) ±", printed(ours))
+    b = re.findall(r"^[0-9]+\t *([0-9.]+)", printed(peers), re.M)
+    if not a or not b or abs(float(a[1]) - float(b[-1])) > 1e-3:
+        return f"score {a and a[1]} / {b[-1:]}"
+    return None
+
+
 ROW = re.compile(r"^(?:[0-9.]+ I )? *([0-9]+|-)\s+([a-z_]+)\s+((?:-?[0-9.]+%?\s*){5,})$", re.M)
 
 
@@ -181,7 +190,8 @@ def lines(ours, peers):
 
 
 def main():
-    kinds = {f.__name__: f for f in (files, tensors, model, sums, perplexity, statistics, table, lines)}
+    kinds = {f.__name__: f for f in (files, tensors, model, sums, perplexity, statistics, score,
+                                   table, lines)}
     found = kinds[sys.argv[1]](sys.argv[2], sys.argv[3])
     print(found or "equal")
     sys.exit(1 if found else 0)

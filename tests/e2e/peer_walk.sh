@@ -19,6 +19,7 @@ done >chat.txt
 echo 'attn_v=q8_0 blk\.[01]\.ffn_up=q5_K
 ffn_down=q6_K' >rules.txt
 printf '{{ messages[0].content }}' >template.jinja
+cp "$TAMIS_SOURCE"/testdata/tasks/{hellaswag.txt,winogrande.csv,multiple-choice.bin} .
 quantize -q model.gguf small.gguf Q8_0 || fail quantize
 quantize -q model.gguf q4.gguf Q4_K_M || fail quantize
 quantize -q --allow-requantize q4.gguf expanded.gguf F32 || fail quantize
