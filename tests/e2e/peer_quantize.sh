@@ -3,6 +3,7 @@
 # Both make the file; names, order, types, shapes, offsets, metadata and sizes must agree
 # (tests/compare_gguf.py says what may differ), and our dry run must know the size to the byte.
 # Needs TAMIS_PEER, a folder with llama-quantize, llama-imatrix, llama-gguf-split; skipped without it.
+# TAMIS_PEER_TYPES: the mixes to walk on the trained models, instead of all.
 . "$(dirname "$0")/lib.sh"
 [ -n "${TAMIS_PEER:-}" ] && [ -x "$TAMIS_PEER/llama-quantize" ] || skip "TAMIS_PEER is not set"
 [ -d "${TAMIS_SHARED:-}/models" ] || skip "no reference models"
@@ -53,8 +54,8 @@ both() {
     fi
 }
 
-all_types="Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q2_K_S Q3_K_S Q3_K_M Q3_K_L IQ4_NL IQ4_XS Q4_K_S
-    Q4_K_M Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32 COPY"
+all_types=${TAMIS_PEER_TYPES-"Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q2_K_S Q3_K_S Q3_K_M Q3_K_L IQ4_NL IQ4_XS Q4_K_S
+    Q4_K_M Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32 COPY"}
 
 # every mix on the trained models, with and without importance
 for type in $all_types; do
