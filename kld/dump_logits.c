@@ -102,9 +102,11 @@ static tamis_status check_options(const tamis_kld_options *o, tamis_error *err) 
         return tamis_fail(err, TAMIS_BAD_USAGE, "--dump-logits writes those of -m: give -m FILE");
     if (!o->text_path == !o->tokens_path)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--dump-logits needs one of -f and --tokens");
-    if (o->n_quants || o->base_path || o->score)
+    if (o->n_quants || o->base_path || o->save_logits_path || o->score || o->per_chunk ||
+        o->n_worst)
         return tamis_fail(err, TAMIS_BAD_USAGE,
-                          "--dump-logits is a run of its own, without -q, --base and --score");
+                          "--dump-logits is a run of its own, without -q, --base, "
+                          "--save-all-logits, --score, --per-chunk and --worst");
     return TAMIS_OK;
 }
 

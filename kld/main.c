@@ -237,6 +237,9 @@ static tamis_status run(const arguments *a, tamis_error *err) {
     machine.progress = tamis_progress_new(stderr, a->common.quiet);
     if (task_kind(a) < TAMIS_TASK_N_KINDS)
         st = score_tasks(a, task_kind(a), &machine, err);
+    else if (a->dump_path && a->is_ppl)
+        st = tamis_fail(err, TAMIS_BAD_USAGE,
+                        "--ppl and --dump-logits are runs of their own; give one");
     else if (a->dump_path)
         st = tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err);
     else if (a->is_ppl)

@@ -87,6 +87,26 @@ if [ -d "$im" ] && k -m "$im/odd.gguf" -f "$evaluation" -c 16 --chunks 1 >/dev/n
     expect 3 "vocabulary of 319 tokens.* 320" k --base "$im/bad/base-n-vocab-320.base" -q "$im/odd.gguf"
 fi
 
+# Too little disk space is known before the run, for both layouts: nothing is computed (where a small
+# file system can be mounted).
+if unshare -rm true 2>/dev/null; then
+    cat >"$work/small.sh" <<'S'
+mount -t tmpfs -o size=256K tmpfs "$1" || exit 77
+shift
+exec "$@"
+S
+    mkdir "$work/disk"
+    for option in --base --save-all-logits; do
+        unshare -rm sh "$work/small.sh" "$work/disk" "$TAMIS_BIN/kld" -m "$model" -f "$evaluation" \
+            -c 128 --chunks 20 $option "$work/disk/b" >"$work/stdout" 2>"$work/stderr"
+        status=$?
+        [ $status = 77 ] && continue
+        [ $status = 4 ] || { cat "$work/stderr"; fail "a full disk: exit $status"; }
+        grep -q "needs up to .* the disk has 262.14 kB free" "$work/stderr" || { cat "$work/stderr"; fail "a full disk is not told"; }
+        grep -q "scored positions" "$work/stderr" && fail "the run began before the disk was known to be full"
+    done
+fi
+
 # Ctrl-C: exit 130, nothing left.
 rm "$work/b"
 k -m "$model" -f "$evaluation" --base "$work/b" >/dev/null 2>&1 &

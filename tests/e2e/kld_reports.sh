@@ -170,6 +170,8 @@ expect 2 "one of -f and --tokens" k --ppl -m "$qwen"
 expect 2 "run of its own" k --ppl -m "$qwen" -f "$text" --base "$work/x"
 expect 2 "must be smaller than --ctx" k --ppl-stride 48 -c 48 -m "$qwen" --tokens "$ids"
 expect 2 "leave --score out" k --ppl-stride 8 -c 48 -m "$qwen" --tokens "$ids" --score all
+expect 2 "runs of their own" k --ppl -m "$qwen" -f "$text" --dump-logits "$work/x"
+expect 2 "run of its own" k -m "$qwen" -f "$text" --dump-logits "$work/x" --save-all-logits "$work/y"
 expect 2 "belong to a comparison" k --ppl -m "$qwen" -f "$text" --worst 3
 expect 2 "need a model to compare" k -m "$qwen" -f "$text" --per-chunk
 expect 2 "0 to 1" k --ppl-output-type 2 -m "$qwen" -f "$text"
