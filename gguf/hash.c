@@ -183,8 +183,8 @@ static void hasher_release(hasher *h) {
 static tamis_status round_status(const hasher *h, tamis_error *err) {
     for (int i = 0; i < h->n_chains; i++)
         if (h->chains[i].err.code) {
-            *err = h->chains[i].err;
-            return err->code;
+            if (err) *err = h->chains[i].err;
+            return h->chains[i].err.code;
         }
     for (size_t i = 0; i < h->filling->n_pieces; i++)
         if (h->filling->errors[i].code) {

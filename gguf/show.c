@@ -102,6 +102,13 @@ bool gguf_show_chooses(const tamis_gguf_show_options *options, const tamis_gguf_
     return !options->filter || fnmatch(options->filter, t->name, 0) == 0;
 }
 
+int64_t tamis_gguf_show_n_tensors(const tamis_gguf *g, const tamis_gguf_show_options *options) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++)
+        n += gguf_show_chooses(options, tamis_gguf_tensor_at(g, i));
+    return n;
+}
+
 static void print_tensors(const tamis_gguf *g, const tamis_gguf_show_options *options,
                           FILE *stream) {
     int width = 6;

@@ -15,6 +15,9 @@ typedef struct tamis_gguf_show_options {
     const char *filter; /* shell pattern: only tensors whose names match; NULL = all */
 } tamis_gguf_show_options;
 
+/* Tensors that the filter lets through. */
+int64_t tamis_gguf_show_n_tensors(const tamis_gguf *g, const tamis_gguf_show_options *options);
+
 /* Header, metadata, tensors and totals by type, kind and layer as text, about 100 columns wide. */
 tamis_status tamis_gguf_show_text(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   FILE *stream, tamis_error *err) TAMIS_MUST_USE;

@@ -226,12 +226,40 @@ static void test_manifest_selects(void **state) {
     }
 }
 
+/* Every byte of a manifest changed, every length of it: read, or refused with a message. */
+static void test_manifest_mutations(void **state) {
+    static const char sound[] = "xxh64     0123456789abcdef  f.gguf:t\nxxh64     0123456789abcdef  "
+                                "f.gguf\nuuid      25543948-a233-547c-8967-29a7bf9bb264  f.gguf\n";
+    char path[4200], text[sizeof sound];
+    (void)state;
+    snprintf(path, sizeof path, "%s/sums", temp_dir());
+    for (size_t i = 0; i < 4 * (sizeof sound - 1); i++) {
+        static const char bytes[] = { 0, '\n', ' ' };
+        const size_t at = i / 4;
+        tamis_manifest *m = NULL;
+        tamis_error err = { 0 };
+        memcpy(text, sound, sizeof sound);
+        if (i % 4 < 3) text[at] = bytes[i % 4];
+        const size_t n = i % 4 < 3 ? sizeof sound - 1 : at;
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(text, 1, n, f), n);
+        fclose(f);
+        const tamis_status st = tamis_manifest_read(path, &m, &err);
+        if (st && (st != TAMIS_BAD_INPUT || m || !strstr(err.message, "sums")))
+            fail_msg("byte %zu: status %d, '%s'", at, st, err.message);
+        if (!st) (void)!tamis_manifest_select(m, "f.gguf", &err);
+        tamis_manifest_free(m);
+    }
+}
+
 int main(void) {
     require_shared();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixtures),       cmocka_unit_test(test_any_number_of_workers),
         cmocka_unit_test(test_model_digest),   cmocka_unit_test(test_model_digest_bytes),
         cmocka_unit_test(test_manifest_lines), cmocka_unit_test(test_manifest_selects),
+        cmocka_unit_test(test_manifest_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,7 @@ static tamis_status hash_file(hash_run *run, tamis_pool *pool, const tamis_log *
     const tamis_gguf_options reading = {.allow_gaps = args->allow_gaps, .no_map = true, .log = log};
     tamis_digest_options options = {.pool = pool};
     tamis_gguf *g = NULL;
-    tamis_status st = TAMIS_OK;
+    tamis_status st;
     memset(run->n_of, 0, sizeof run->n_of);
     run->err = err;
     run->lines = NULL;
@@ -166,10 +166,12 @@ static tamis_status hash_file(hash_run *run, tamis_pool *pool, const tamis_log *
         tamis_json_add_bytes(item, "file", run->path, strlen(run->path));
         run->lines = cJSON_AddArrayToObject(item, "digests");
     }
-    if (run->manifest) st = tamis_manifest_select(run->manifest, run->path, err);
-    if (st) return st;
     st = tamis_gguf_open(run->path, &reading, &g, err);
-    if (st) return st;
+    if (!st && run->manifest) st = tamis_manifest_select(run->manifest, run->path, err);
+    if (st) {
+        tamis_gguf_close(g);
+        return st;
+    }
     choose(args, run->manifest, &options);
     options.progress = new_progress(run, &options);
     st = tamis_gguf_hash(g, &options, take_line, run, err);

@@ -28,6 +28,14 @@ static tamis_status show_key(const arguments *args, const tamis_gguf *g, cJSON *
     return tamis_gguf_show_value_json(*json, g, &kv, true, err);
 }
 
+/* A pattern that matches nothing is a mistake, not a short table. */
+static tamis_status check_filter(const arguments *args, const tamis_gguf *g, tamis_error *err) {
+    const tamis_gguf_show_options options = {.filter = args->filter};
+    if (!args->filter || tamis_gguf_show_n_tensors(g, &options)) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_USAGE, "%s: no tensor matches '%s'", tamis_gguf_path(g),
+                      args->filter);
+}
+
 static tamis_status show_file(const arguments *args, const char *path, const tamis_log *log,
                               tamis_error *err) {
     tamis_gguf_show_options options = {.no_tensors = args->no_tensors,
@@ -41,9 +49,10 @@ static tamis_status show_file(const arguments *args, const char *path, const tam
     tamis_status st = tamis_gguf_open(path, &reading, &g, err);
     if (st) return st;
     const char *json_path = args->common.json_path;
-    if (args->key)
+    st = check_filter(args, g, err);
+    if (!st && args->key)
         st = show_key(args, g, &json, err);
-    else if (!json_path || strcmp(json_path, "-"))
+    else if (!st && (!json_path || strcmp(json_path, "-")))
         st = tamis_gguf_show_text(g, &options, stdout, err);
     if (!st && json_path && !args->key) st = tamis_gguf_show_json(g, &options, &json, err);
     if (!st && json_path) st = tamis_json_write(json, json_path, err);

@@ -92,6 +92,7 @@ gguf show --no-metadata --no-tensors a.gguf | grep -q '^blk.0-5  ' || fail "a ru
 gguf show --no-metadata a.gguf | grep -q general.name && fail "--no-metadata"
 [ "$(gguf show --no-metadata --filter '*ffn_down*' a.gguf | grep -c '^blk.*weight ')" = 6 ] || fail "--filter"
 [ "$(gguf show --filter '*ffn_down*' --json - a.gguf | grep -c '"ne":')" = 6 ] || fail "--filter --json"
+expect 2 "a.gguf: no tensor matches 'ffn_dwn'" gguf show --filter ffn_dwn a.gguf
 [ "$(gguf show --key general.architecture a.gguf)" = qwen3 ] || fail "--key"
 [ "$(gguf show --key tokenizer.ggml.tokens a.gguf | wc -l)" -ge 8192 ] || fail "--key of an array"
 gguf show --key qwen3.block_count --json - a.gguf | grep -q '"value":.*6' || fail "--key --json"

@@ -75,6 +75,7 @@ expect 1 "no line about 'm.gguf'" "$gguf" hash --check two m.gguf
 gguf hash --check sums --json v.json m.gguf >/dev/null
 grep -q '"verdict":.*"Ok"' v.json || fail "verdicts in JSON"
 
+expect 3 "cannot open 'absent.gguf'" gguf hash --check two absent.gguf
 expect 3 "cannot open 'absent'" "$gguf" hash --check absent m.gguf
 echo "xxh3-128  12  m.gguf" >bad
 expect 3 "'bad', line 1 is malformed" "$gguf" hash --check bad m.gguf
