@@ -169,6 +169,9 @@ static tamis_status write_i32(tamis_output *out, uint64_t value, const char *wha
 static tamis_status write_text(tamis_output *out, const char *text, const char *what,
                                tamis_error *err) {
     size_t n = strlen(text);
+    if (n > NAME_MAX_BYTES)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s %zu is out of range (at most %d)", what, n,
+                          NAME_MAX_BYTES);
     tamis_status st = write_i32(out, n, what, err);
     return st ? st : tamis_output_write(out, text, n, err);
 }

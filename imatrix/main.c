@@ -212,8 +212,8 @@ out:
 static tamis_status work_on_files(const struct arguments *args, const tamis_log *log,
                                   tamis_error *err) {
     if (args->model || args->n_chunks || args->first_chunk || args->with_output ||
-        args->parse_special || args->ppl || args->no_ppl || args->text_weights.n_items ||
-        (args->statistics && args->texts.n_items))
+        args->parse_special || args->ppl || args->no_ppl || args->resume ||
+        args->text_weights.n_items || (args->statistics && args->texts.n_items))
         tamis_warn(log, "no text is run: the model and the options of a run have no effect");
     tamis_status st;
     if (args->statistics) {
@@ -235,11 +235,12 @@ static tamis_status work_on_files(const struct arguments *args, const tamis_log 
 /* What the peer's options would mean if a run saved while it goes; said once, not ignored. */
 static void warn_of_frequencies(const struct arguments *args, const tamis_log *log) {
     if (args->output_frequency >= 0 || args->save_frequency >= 0)
-        tamis_warn(log,
-                   "--%s has no effect: every layer sees the whole text before the next one "
-                   "begins, so there is no matrix of the first chunks to save; checkpoints are made "
-                   "by time (--checkpoint-every) and --resume goes on from them",
-                   args->output_frequency >= 0 ? "output-frequency" : "save-frequency");
+        tamis_warn(
+            log,
+            "--%s has no effect: every layer sees the whole text before the next one "
+            "begins, so there is no matrix of the first chunks to save; checkpoints are made "
+            "by time (--checkpoint-every) and --resume goes on from them",
+            args->output_frequency >= 0 ? "output-frequency" : "save-frequency");
 }
 
 /* "-ofreq N" as other tools spell it; "-o" would take the rest of the word as a file. */

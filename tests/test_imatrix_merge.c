@@ -296,6 +296,39 @@ static void legacy_losses_are_said(void **state) {
     tamis_imatrix_release(&m);
 }
 
+/* What the reader would refuse is not made, or not written. */
+static void nothing_unreadable_is_written(void **state) {
+    (void)state;
+    tamis_imatrix m;
+    tamis_error err;
+    char name[5001];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    make(&m, "blk.0.x.weight", 2, 1, 1, 1, 0);
+    assert_int_equal(tamis_imatrix_add_dataset(&m, name, &err), TAMIS_OK);
+    assert_int_equal(tamis_imatrix_save_as(&m, temp("n.dat"), TAMIS_IMATRIX_DAT, NULL, &err),
+                     TAMIS_BAD_USAGE);
+    assert_non_null(strstr(err.message, "dataset name length 5000"));
+    tamis_imatrix_release(&m);
+
+    make(&m, "blk.0.x.weight", 2, 1, 3e38f, 1, 0);
+    assert_int_equal(tamis_imatrix_scale_legacy(&m, 4, &err), TAMIS_BAD_INPUT);
+    assert_non_null(strstr(err.message, "beyond f32"));
+    tamis_imatrix_release(&m);
+
+    make(&m, "blk.0.x.weight", 4, 2, 3e38f, 1, 0);
+    m.entries[0].counts[0] = 16; /* 4 calls: 3e38 / 1 * 4 */
+    assert_int_equal(tamis_imatrix_save_as(&m, temp("n.dat"), TAMIS_IMATRIX_DAT, NULL, &err),
+                     TAMIS_BAD_INPUT);
+    assert_non_null(strstr(err.message, "write GGUF"));
+    tamis_imatrix_release(&m);
+
+    make(&m, "blk.0a.x.weight", 2, 1, 1, 1, 0);
+    assert_int_equal(tamis_imatrix_save(&m, temp("n.gguf"), &err), TAMIS_BAD_INPUT);
+    assert_non_null(strstr(err.message, "layer number"));
+    tamis_imatrix_release(&m);
+}
+
 static void memory_is_read_like_a_file(void **state) {
     (void)state;
     static const char *const files[] = {"llama.c128.gguf", "llama.c128.dat"};
@@ -324,6 +357,7 @@ int main(void) {
         cmocka_unit_test(files_come_before_a_run),
         cmocka_unit_test(counts_beyond_f32_are_said),
         cmocka_unit_test(legacy_losses_are_said),
+        cmocka_unit_test(nothing_unreadable_is_written),
         cmocka_unit_test(memory_is_read_like_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
