@@ -40,7 +40,8 @@ static tamis_status make_block(const writer *w, int64_t first, int64_t n_rows, t
     for (int64_t col = 0; col < w->n_vocab && !st; col += TAMIS_LOGIT_TILE_COLS) {
         const int64_t left = w->n_vocab - col;
         const int64_t n_cols = left < TAMIS_LOGIT_TILE_COLS ? left : TAMIS_LOGIT_TILE_COLS;
-        st = tamis_kld_logits_begin_tile(w->logits, col, n_cols, err);
+        st = tamis_interrupted() ? tamis_fail_interrupted(err)
+                                 : tamis_kld_logits_begin_tile(w->logits, col, n_cols, err);
         if (st) return st;
         const float *tile = tamis_kld_logits_get(w->logits, first, n_rows);
         for (int64_t r = 0; r < n_rows; ++r)
@@ -113,7 +114,7 @@ static tamis_status write_rows(writer *w, int64_t n_rows, double *nll, tamis_err
     for (int64_t row = 0; row < n_rows && !st; row += TAMIS_LOGIT_BLOCK_ROWS) {
         const int64_t left = n_rows - row;
         const int64_t n = left < TAMIS_LOGIT_BLOCK_ROWS ? left : TAMIS_LOGIT_BLOCK_ROWS;
-        st = tamis_interrupted() ? tamis_fail_interrupted(err) : make_block(w, row, n, err);
+        st = make_block(w, row, n, err);
         if (!st) st = write_block(w, row, n, err);
         for (int64_t i = 0; nll && i < n && !st; ++i)
             nll[row + i] = w->nll[i];
