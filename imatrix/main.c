@@ -256,6 +256,7 @@ static tamis_status work(struct arguments *args, const tamis_log *log, tamis_err
         args->layout = imatrix_choose_layout(args->layout_asked, &args->output, log);
     if (args->statistics || !args->texts.n_items) return work_on_files(args, log, err);
     if (!args->n_ctx) args->n_ctx = DEFAULT_CONTEXT;
+    if (args->n_chunks < 0) args->n_chunks = 0; /* as other tools spell "all" */
     return run(args, log, err);
 }
 
@@ -307,7 +308,7 @@ int main(int argc, char **argv) {
         { 0,   "text-weight", TAMIS_OPTION_TEXTS, &args.text_weights, "FILE=W", "count the tokens of this text (a FILE of -f) W times (default: 1; may be repeated)", 0, 0 },
         { 'o', "output,output-file", TAMIS_OPTION_TEXT, &args.output, "FILE", "importance matrix to write (default: imatrix.gguf, or imatrix.dat)", 0, 0 },
         { 'c', "ctx,ctx-size",  TAMIS_OPTION_INT, &args.n_ctx, "N", "tokens per chunk (default: 512; when files are merged as in 'imatrix merge')", 1, 1 << 24 },
-        { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks, of each text (default: all)", 0, INT32_MAX },
+        { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks, of each text (default, and -1: all)", -1, INT32_MAX },
         { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks of each text", 0, INT32_MAX },
         { 0,   "process-output", TAMIS_OPTION_FLAG, &args.with_output, NULL, "collect the output head too", 0, 0 },
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },

@@ -145,6 +145,9 @@ expect 3 "made for another model" im --chunks 1 --in-file "$fixtures/llama.c128.
 [ ! -e no.gguf ] || fail "a run on top of another model's file wrote its output"
 expect 2 "is already a file of this run" im --chunks 1 --in-file one.gguf -o one.gguf
 
+im --from-chunk 93 --chunks -1 -o rest.gguf >/dev/null || fail "--chunks -1"
+im --from-chunk 93 -o rest2.gguf >/dev/null && cmp rest.gguf rest2.gguf || fail "--chunks -1 is not all"
+
 # Said, not ignored.
 for option in "-ofreq 10" "--output-frequency 5" "--save-frequency 5"; do
     # shellcheck disable=SC2086
