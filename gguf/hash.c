@@ -214,15 +214,17 @@ static void end_batch(hasher *h, tamis_digest_fn *line, void *ctx) {
 
 static tamis_status read_all(hasher *h, tamis_digest_fn *line, void *ctx, tamis_error *err) {
     gguf_walk walk = {.g = h->g, .piece_bytes = PIECE_BYTES};
-    /* A single worker finds in its own cache what it has just read. */
-    const uint64_t batch_bytes = tamis_pool_size(h->options->pool) > 1 ? BATCH_BYTES : PIECE_BYTES;
+    /* One worker finds in its own cache what it has just read. XXH3 alone is so fast that handing
+     * data from core to core costs more than a second core brings. */
+    tamis_pool *pool = h->n_groups > 1 ? h->options->pool : NULL;
+    const uint64_t batch_bytes = tamis_pool_size(pool) > 1 ? BATCH_BYTES : PIECE_BYTES;
     for (;;) {
         batch *b = h->filling;
         b->n_pieces = gguf_walk_next(&walk, batch_bytes, b->pieces, BATCH_PIECES);
         if (!b->n_pieces && !h->full->n_pieces) return TAMIS_OK;
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
         const size_t n_feeding = h->full->n_pieces ? (size_t)h->n_groups : 0;
-        tamis_pool_run(h->options->pool, (int64_t)(n_feeding + b->n_pieces), work, h);
+        tamis_pool_run(pool, (int64_t)(n_feeding + b->n_pieces), work, h);
         tamis_status st = round_status(h, err);
         if (st) return st;
         end_batch(h, line, ctx);
