@@ -283,6 +283,21 @@ tamis_status tamis_output_rewrite(tamis_output *out, uint64_t offset, const void
     return TAMIS_OK;
 }
 
+static tamis_status fail_space(const char *path, uint64_t n_bytes, uint64_t n_free,
+                               tamis_error *err) {
+    char wanted[32], left[32];
+    return tamis_fail(err, TAMIS_NO_RESOURCE,
+                      "'%s': %s are needed and %s are free; free some space or choose another disk",
+                      path, tamis_format_size(n_bytes, wanted, sizeof wanted),
+                      tamis_format_size(n_free, left, sizeof left));
+}
+
+tamis_status tamis_disk_check(const char *path, uint64_t n_bytes, tamis_error *err) {
+    uint64_t n_free = 0;
+    tamis_status st = tamis_disk_free_bytes(path, &n_free, err);
+    return st || n_free >= n_bytes ? st : fail_space(path, n_bytes, n_free, err);
+}
+
 tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes, tamis_error *err) {
     if (!out->target || n_bytes == 0) return TAMIS_OK;
     if (n_bytes > INT64_MAX)
@@ -302,11 +317,7 @@ tamis_status tamis_output_reserve(tamis_output *out, uint64_t n_bytes, tamis_err
     tamis_status st = tamis_disk_free_bytes(out->target, &n_free, err);
     if (st) return st;
     if (!is_full && n_free >= n_bytes) return TAMIS_OK;
-    char wanted[32], left[32];
-    return tamis_fail(err, TAMIS_NO_RESOURCE,
-                      "'%s': %s are needed and %s are free; free some space or choose another disk",
-                      out->path, tamis_format_size(n_bytes, wanted, sizeof wanted),
-                      tamis_format_size(n_free, left, sizeof left));
+    return fail_space(out->path, n_bytes, n_free, err);
 }
 
 tamis_status tamis_output_sync(tamis_output *out, tamis_error *err) {

@@ -80,5 +80,8 @@ tamis_status tamis_patch_file(const char *path, uint64_t offset, const void *old
 /* Free bytes a user may write on the file system that holds (the directory of) `path`. */
 tamis_status tamis_disk_free_bytes(const char *path, uint64_t *out,
                                    tamis_error *err) TAMIS_MUST_USE;
+/* Before the work whose result is n_bytes at `path` (and beside it): TAMIS_NO_RESOURCE naming both
+ * sizes when there is less room. */
+tamis_status tamis_disk_check(const char *path, uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
 
 #endif

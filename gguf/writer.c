@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parse.h"
 #include "gguf/writer_internal.h"
 
 typedef unsigned long long ull;
@@ -312,18 +311,12 @@ static tamis_status advance_part(tamis_gguf_writer *w, tamis_error *err) {
 
 /* Several files reserve their space one by one: that there is enough for all is asked first. */
 static tamis_status check_space(const tamis_gguf_writer *w, tamis_error *err) {
-    uint64_t n_bytes = 0, n_free = 0;
-    char *path = NULL, wanted[32], left[32];
+    uint64_t n_bytes = 0;
+    char *path = NULL;
     if (!w->is_split) return TAMIS_OK;
     tamis_status st = tamis_gguf_writer_size(w, &n_bytes, err);
     if (!st) st = tamis_gguf_writer_path(w, w->path, 0, &path, err);
-    if (!st) st = tamis_disk_free_bytes(path, &n_free, err);
-    if (!st && n_free < n_bytes)
-        st = tamis_fail(err, TAMIS_NO_RESOURCE,
-                        "'%s' and its other files: %s are needed and %s are free; free some space "
-                        "or choose another disk",
-                        path, tamis_format_size(n_bytes, wanted, sizeof wanted),
-                        tamis_format_size(n_free, left, sizeof left));
+    if (!st) st = tamis_disk_check(path, n_bytes, err);
     free(path);
     return st;
 }

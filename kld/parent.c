@@ -10,7 +10,6 @@
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/hash.h"
-#include "base/parse.h"
 #include "model/head.h"
 
 enum { DEFAULT_CTX = 512 };
@@ -276,16 +275,6 @@ static tamis_status check_heads(const tamis_kld_parent *p, const tamis_kld_optio
     return TAMIS_OK;
 }
 
-static tamis_status check_space(const char *path, uint64_t n_bytes, tamis_error *err) {
-    uint64_t n_free;
-    tamis_status st = tamis_disk_free_bytes(path, &n_free, err);
-    if (st || n_free >= n_bytes) return st;
-    char need[32], have[32];
-    return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: needs up to %s, the disk has %s free", path,
-                      tamis_format_size(n_bytes, need, sizeof need),
-                      tamis_format_size(n_free, have, sizeof have));
-}
-
 tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *p, const tamis_kld_options *o,
                                             const tamis_kld_result *r, tamis_error *err) {
     uint64_t n_bytes = 0;
@@ -293,7 +282,7 @@ tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *p, const tam
     if (o->base_path && p->kind == TAMIS_KLD_PARENT_MODEL) {
         const tamis_kld_base_info info = base_info(r);
         st = tamis_kld_base_max_bytes(o->base_path, &info, &p->plan, p->head, &n_bytes, err);
-        if (!st) st = check_space(o->base_path, n_bytes, err);
+        if (!st) st = tamis_disk_check(o->base_path, n_bytes, err);
     }
     if (st || !o->save_logits_path) return st;
     if (r->score != TAMIS_KLD_SCORE_LLAMA)
@@ -305,7 +294,7 @@ tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *p, const tam
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "%s: %lld chunks of %lld tokens are more than this layout can hold",
                           o->save_logits_path, (long long)r->n_chunks, (long long)r->n_ctx);
-    return check_space(o->save_logits_path, n_bytes, err);
+    return tamis_disk_check(o->save_logits_path, n_bytes, err);
 }
 
 static tamis_status write_base(const tamis_kld_parent *p, const tamis_kld_options *o,

@@ -27,18 +27,6 @@ static tamis_status list_others(const tamis_quantize_plan *plan, const char ***o
     return TAMIS_OK;
 }
 
-static tamis_status check_space(const tamis_quantize_plan *plan, const char *path,
-                                tamis_error *err) {
-    uint64_t n_free;
-    tamis_status st = tamis_disk_free_bytes(path, &n_free, err);
-    if (st) return st;
-    if (n_free >= plan->file_bytes) return TAMIS_OK;
-    char need[32], have[32];
-    return tamis_fail(err, TAMIS_NO_RESOURCE, "%s: needs %s, the disk has %s free", path,
-                      tamis_format_size(plan->file_bytes, need, sizeof need),
-                      tamis_format_size(n_free, have, sizeof have));
-}
-
 /* Length of "<prefix>" when `name` is "<prefix>-00001-of-00003.gguf", and its count; else 0. */
 static size_t set_prefix(const char *name, int64_t *count) {
     static const char ending[] = ".gguf";
@@ -94,7 +82,7 @@ tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path, ta
         if (st == TAMIS_OK && i == 0 && n_files > 1) warn_other_sets(plan, one);
         free(one);
     }
-    if (st == TAMIS_OK) st = check_space(plan, path, err);
+    if (st == TAMIS_OK) st = tamis_disk_check(path, plan->file_bytes, err);
     free(others);
     return st;
 }

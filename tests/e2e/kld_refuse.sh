@@ -102,7 +102,7 @@ S
         status=$?
         [ $status = 77 ] && continue
         [ $status = 4 ] || { cat "$work/stderr"; fail "a full disk: exit $status"; }
-        grep -q "needs up to .* the disk has 262.14 kB free" "$work/stderr" || { cat "$work/stderr"; fail "a full disk is not told"; }
+        grep -q "are needed and 262.14 kB are free" "$work/stderr" || { cat "$work/stderr"; fail "a full disk is not told"; }
         grep -q "scored positions" "$work/stderr" && fail "the run began before the disk was known to be full"
     done
 fi
