@@ -87,7 +87,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "kl-divergence",  TAMIS_OPTION_FLAG,  &a->is_peer_style, NULL, "-m is the model to compare with the base, as in llama-perplexity", 0, 0 },
         { 0,   NULL,             TAMIS_OPTION_GROUP, NULL, NULL, "How", 0, 0 },
         { 'c', "ctx,ctx-size",   TAMIS_OPTION_INT,   &o->n_ctx, "N", "tokens per chunk (default: 512)", 1, 1 << 30 },
-        { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default: all)", 1, INT64_MAX },
+        { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default, and -1: all)", -1, INT64_MAX },
         { 0,   "score",          TAMIS_OPTION_TEXT,  &o->score, "llama|all", "positions to score: second half of each chunk, or all (default: llama)", 0, 0 },
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
         { 0,   "per-chunk",      TAMIS_OPTION_FLAG,  &o->per_chunk, NULL, "print the running statistics of each chunk, too", 0, 0 },
@@ -130,6 +130,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
                         "-m and -q, the text with -f",
                         positional.items[0]);
     tamis_texts_release(&positional);
+    if (o->max_chunks < 0) o->max_chunks = 0; /* as other tools spell "all" */
     if (!st && !*is_done && (a->ppl_stride || a->ppl_style) && !a->is_ppl) a->is_ppl = true;
     if (!st && !*is_done && a->is_peer_style) st = take_peer_style(a, err);
     o->quant_paths = a->quants.items;

@@ -86,3 +86,9 @@ kld --quiet -m "$fixtures/arch/qwen3.gguf" --tokens "$fixtures/arch/qwen3.tokens
     grep -q "(47 positions of 1 chunks of 96 tokens)" || fail "--tokens"
 no_temporaries "$work"
 echo ok
+
+# -1 chunks are all, as other tools spell it.
+head -c 3000 "$text" >"$work/short.txt"
+one=(kld --quiet --ppl -m "$im/wide.gguf" -f "$work/short.txt" -c 64)
+[ "$("${one[@]}" --chunks -1)" = "$("${one[@]}")" ] || fail "--chunks -1"
+[ "$("${one[@]}" --chunks 2)" != "$("${one[@]}")" ] || fail "--chunks 2"
