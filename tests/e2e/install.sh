@@ -53,10 +53,14 @@ done
 got=$("$work/program" "$model") || fail "the program fails"
 [ "$got" = "1 $(gguf show --json - "$model" | grep -c '"ne":')" ] || fail "program: '$got'"
 
-for page in gguf gguf-show gguf-check imatrix quantize kld; do
-    [ -s "$root/share/man/man1/$page.1" ] || fail "no man page $page.1"
-done
+n_pages=0
 for tool in gguf imatrix quantize kld; do
+    # The tool's own page, and one for each sub-command that its completion names.
+    for part in "" $(sed -n "s/^    \([a-z-]*\)) __${tool}_.*/-\1/p" \
+        "$root/share/bash-completion/completions/$tool"); do
+        [ -s "$root/share/man/man1/$tool$part.1" ] || fail "no man page $tool$part.1"
+        n_pages=$((n_pages + 1))
+    done
     "$root/bin/$tool" --version >"$work/version" || fail "$tool --version"
     [ "$("$root/bin/$tool" --completion bash)" = \
         "$(cat "$root/share/bash-completion/completions/$tool")" ] || fail "$tool: bash completion"
@@ -65,3 +69,4 @@ for tool in gguf imatrix quantize kld; do
     grep -q "^complete -c $tool " "$root/share/fish/vendor_completions.d/$tool.fish" ||
         fail "$tool: fish completion"
 done
+[ "$(find "$root/share/man" -name '*.1' | wc -l)" = $n_pages ] || fail "more man pages than commands"

@@ -72,7 +72,7 @@ for tool in gguf imatrix quantize kld; do
         command=("$tool" ${part:+"$part"})
         long_run "${command[@]}"
         [ ${#args[@]} -gt 0 ] || continue
-        for moment in 0.08 0.3 0.7; do
+        for moment in 0.1 0.5; do
             read -r code ms <<<"$(interrupt "$moment" "${command[@]}" "${args[@]}")"
             n=$((n + 1))
             # A fast command may be done before the signal comes, a slow machine may not have
