@@ -34,6 +34,7 @@ struct tamis_output {
     int i_slot; /* in the table of temporaries to remove */
     uint64_t n_flushed, n_reserved;
     uint64_t n_begun; /* bytes whose way to the disk was begun */
+    bool skips_sync;
     size_t n_buffered;
     unsigned char *buffer; /* [BUFFER_BYTES] */
 };
@@ -51,7 +52,7 @@ static tamis_status fail_write(const tamis_output *out, int cause, uint64_t n_le
 
 static void begin_write_out(tamis_output *out) {
     uint64_t n = out->n_flushed - out->n_begun;
-    if (!out->target || n < WRITE_OUT_BYTES) return;
+    if (!out->target || out->skips_sync || n < WRITE_OUT_BYTES) return;
     /* A hint: what goes wrong here goes wrong again in fsync(), and is reported there. */
     (void)sync_file_range(out->fd, (off64_t)out->n_begun, (off64_t)n, SYNC_FILE_RANGE_WRITE);
     out->n_begun = out->n_flushed;
@@ -283,6 +284,10 @@ tamis_status tamis_output_rewrite(tamis_output *out, uint64_t offset, const void
     return TAMIS_OK;
 }
 
+void tamis_output_skip_sync(tamis_output *out) {
+    out->skips_sync = true;
+}
+
 static tamis_status fail_space(const char *path, uint64_t n_bytes, uint64_t n_free,
                                tamis_error *err) {
     char wanted[32], left[32];
@@ -349,7 +354,8 @@ tamis_status tamis_output_seal(tamis_output *out, tamis_error *err) {
     if (out->n_reserved > out->n_flushed &&
         ftruncate(out->fd, (off_t)out->n_flushed) != 0) /* gives unused reserved blocks back */
         return fail_write(out, errno, 0, err);
-    if (out->target && fsync(out->fd) != 0) return fail_write(out, errno, 0, err);
+    if (out->target && !out->skips_sync && fsync(out->fd) != 0)
+        return fail_write(out, errno, 0, err);
     int rc = close(out->fd), cause = errno;
     out->fd = -1;
     if (rc != 0 && cause != EINTR) return fail_write(out, cause, 0, err);
@@ -385,7 +391,7 @@ tamis_status tamis_output_commit_set(tamis_output *const *outputs, size_t n_outp
         st = place(outputs[n_outputs - 1 - n_placed], err);
     for (size_t i = n_outputs - n_placed; st && i < n_outputs; i++)
         if (outputs[i]->target) unlink(outputs[i]->target);
-    if (!st && first) st = sync_directory(outputs[0], err);
+    if (!st && first && !outputs[0]->skips_sync) st = sync_directory(outputs[0], err);
     for (size_t i = 0; i < n_outputs; i++)
         tamis_output_discard(outputs[i]);
     return st;

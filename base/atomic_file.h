@@ -48,6 +48,10 @@ tamis_status tamis_output_flush(tamis_output *out, tamis_error *err) TAMIS_MUST_
 /* The file that holds what was written so far (borrowed); NULL for a pipe or a device. */
 const char *tamis_output_written_path(const tamis_output *out);
 
+/* Let commit return before the bytes are on the disk, as cp does: for a copy whose source stays. A
+ * run that is killed still leaves nothing half; a power failure soon after can. */
+void tamis_output_skip_sync(tamis_output *out);
+
 /* Flush, fsync, rename over the target, fsync the directory; frees *out in every case. */
 tamis_status tamis_output_commit(tamis_output *out, tamis_error *err) TAMIS_MUST_USE;
 /* All its bytes are there: flush, fsync, give the buffer and the descriptor back. Only commit or

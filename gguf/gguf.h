@@ -244,6 +244,9 @@ tamis_status tamis_gguf_writer_size(const tamis_gguf_writer *w, uint64_t *out,
 tamis_status tamis_gguf_writer_file_size(const tamis_gguf_writer *w, uint64_t i_file, uint64_t *out,
                                          tamis_error *err) TAMIS_MUST_USE;
 
+/* Before begin: do not wait for the disk in commit, see tamis_output_skip_sync(). */
+void tamis_gguf_writer_skip_sync(tamis_gguf_writer *w);
+
 /* Open the output (atomic_file), reserve its space, write header and infos. With shards, every
  * file is written under its temporary name and all are renamed by commit. */
 tamis_status tamis_gguf_begin(tamis_gguf_writer *w, const char *path,

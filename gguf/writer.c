@@ -23,6 +23,10 @@ static void discard_parts(tamis_gguf_writer *w) {
     w->output = NULL;
 }
 
+void tamis_gguf_writer_skip_sync(tamis_gguf_writer *w) {
+    w->skips_sync = true;
+}
+
 void tamis_gguf_writer_free(tamis_gguf_writer *w) {
     if (!w) return;
     discard_parts(w);
@@ -285,6 +289,7 @@ static tamis_status begin_part(tamis_gguf_writer *w, tamis_error *err) {
     tamis_status st = tamis_gguf_writer_path(w, w->path, w->i_part, &path, err);
     if (!st) st = layout(w, w->i_part, part, w->alignment, &head, &data, err);
     if (!st) st = tamis_output_open(path, &part->output, err);
+    if (!st && w->skips_sync) tamis_output_skip_sync(part->output);
     free(path);
     if (st) return st;
     w->output = part->output;

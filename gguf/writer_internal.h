@@ -42,6 +42,7 @@ struct tamis_gguf_writer {
 
     tamis_output *output; /* of the part being written; NULL before begin and after commit */
     char *path;           /* given to begin */
+    bool skips_sync;
     uint32_t alignment;   /* fixed by begin */
     uint64_t i_part;      /* the one being written */
     uint64_t i_tensor;    /* the one being written, over all parts */

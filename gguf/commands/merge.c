@@ -11,7 +11,7 @@ static const char usage[] = "[options] PART... OUT";
 
 typedef struct arguments {
     tamis_common common;
-    bool is_dry, delete_parts, allow_gaps;
+    bool is_dry, delete_parts, sync, allow_gaps;
 } arguments;
 
 /* The first argument opened the set; the others must be files of it. */
@@ -53,6 +53,7 @@ static tamis_status merge_set(const arguments *args, const tamis_gguf *g, const 
     tamis_gguf_writer *w = NULL;
     tamis_status st = tamis_gguf_writer_new(&w, err);
     if (!st) st = tamis_gguf_copy_prepare(w, g, err);
+    if (!st && !args->sync && !args->delete_parts) tamis_gguf_writer_skip_sync(w);
     const gguf_output_job job = {
         .common = &args->common,
         .source = g,
@@ -97,6 +98,7 @@ static int merge_main(int argc, char **argv) {
     const tamis_option options[] = {
         { 0, "delete,delete-splits", TAMIS_OPTION_FLAG, &args.delete_parts, NULL, "remove the parts once the output is written, read back and found equal to them", 0, 0 },
         { 0, "dry-run", TAMIS_OPTION_FLAG, &args.is_dry, NULL, "print the file that would be written, write nothing", 0, 0 },
+        { 0, "sync", TAMIS_OPTION_FLAG, &args.sync, NULL, "wait until the output is on the disk, so that a power failure cannot harm it (--delete does)", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
         TAMIS_COMMON_OPTIONS(&args.common),
     };

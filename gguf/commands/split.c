@@ -9,7 +9,7 @@ enum { DEFAULT_MAX_TENSORS = 128 };
 
 typedef struct arguments {
     tamis_common common;
-    bool keys_alone, is_dry, allow_gaps;
+    bool keys_alone, is_dry, sync, allow_gaps;
     uint64_t max_bytes; /* UINT64_MAX: not given */
     int64_t max_tensors;
 } arguments;
@@ -26,6 +26,7 @@ static tamis_status split_file(const arguments *args, const tamis_gguf *g, const
     tamis_status st = tamis_gguf_writer_new(&w, err);
     if (!st) st = tamis_gguf_copy_prepare(w, g, err);
     if (!st) st = tamis_gguf_set_shards(w, &shards, err);
+    if (!st && !args->sync) tamis_gguf_writer_skip_sync(w);
     const gguf_output_job job = {
         .common = &args->common,
         .source = g,
@@ -72,6 +73,7 @@ static int split_main(int argc, char **argv) {
         { 0, "max-tensors,split-max-tensors", TAMIS_OPTION_INT, &args.max_tensors, "N", "most tensors in a file (default: 128 when no --max-size is given)", 1, INT32_MAX },
         { 0, "no-tensor-first-split", TAMIS_OPTION_FLAG, &args.keys_alone, NULL, "the first file holds the metadata and no tensor", 0, 0 },
         { 0, "dry-run", TAMIS_OPTION_FLAG, &args.is_dry, NULL, "print the files that would be written, write nothing", 0, 0 },
+        { 0, "sync", TAMIS_OPTION_FLAG, &args.sync, NULL, "wait until the files are on the disk, so that a power failure cannot harm them", 0, 0 },
         GGUF_READING_OPTIONS(&args.allow_gaps),
         TAMIS_COMMON_OPTIONS(&args.common),
     };

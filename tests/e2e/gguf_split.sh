@@ -75,6 +75,12 @@ same again.whole model.gguf
 for k in split.no split.count split.tensors.count; do
     [ "$(key again.whole $k)" = None ] || fail "merge leaves $k"
 done
+gguf merge -q --sync count-0000?-of-00004.gguf synced.gguf || fail "merge --sync"
+same synced.gguf model.gguf
+gguf split -q --sync --max-tensors 34 model.gguf synced || fail "split --sync"
+for part in again-0000?-of-00002.gguf; do
+    cmp -s "$part" "synced${part#again}" || fail "--sync writes other bytes"
+done
 gguf merge -q count-0000?-of-00004.gguf all.gguf || fail "merge of all parts by name"
 same all.gguf model.gguf
 expect 2 "not a part of the same model" gguf merge count-00001-of-00004.gguf again-00001-of-00002.gguf x.gguf
