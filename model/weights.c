@@ -2,7 +2,6 @@
  * read and decode into place. Bound: reading and decoding (memory). */
 #include "model/weights.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +168,9 @@ static void place(tamis_weight *w, int64_t expert, const float *at) {
 
 tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n, int64_t expert,
                                 tamis_error *err) {
-    assert(n <= TAMIS_WEIGHTS_MAX);
+    if (n > TAMIS_WEIGHTS_MAX)
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%d weights in one load, at most %d are possible",
+                          n, TAMIS_WEIGHTS_MAX);
     tamis_row_source sources[SOURCES_MAX];
     uint64_t offsets[SOURCES_MAX], starts[TAMIS_WEIGHTS_MAX], n_floats = 0;
     int n_sources = 0;
