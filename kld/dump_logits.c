@@ -25,13 +25,7 @@ static tamis_status run_pass(const tamis_kld_source *source, const tamis_chunks 
         tamis_kept_rows_init(hidden, &all, tamis_model_n_embd(source->model), machine->budget, err);
     if (st) return st;
     const tamis_observer observer = tamis_kept_rows_observer(hidden);
-    const tamis_pass_options options = {
-        .pool = machine->pool,
-        .engine = tamis_gemm_name(machine->gemm),
-        .budget = machine->budget,
-        .progress = machine->progress,
-        .log = machine->log,
-    };
+    const tamis_pass_options options = tamis_kld_pass_options(machine);
     const int64_t n_tokens = chunks->n_chunks * chunks->n_ctx;
     tamis_progress_begin(machine->progress, source->identity.name,
                          (uint64_t)(n_tokens * tamis_model_n_layers(source->model)), "tokens");

@@ -7,6 +7,16 @@
 #include "model/kept_rows.h"
 #include "model/pass.h"
 
+tamis_pass_options tamis_kld_pass_options(const tamis_kld_machine *machine) {
+    return (tamis_pass_options){
+        .pool = machine->pool,
+        .engine = tamis_gemm_name(machine->gemm),
+        .budget = machine->budget,
+        .progress = machine->progress,
+        .log = machine->log,
+    };
+}
+
 static const char *const SCORE_NAMES[TAMIS_KLD_N_SCORES] = {"llama", "all"};
 
 const char *tamis_kld_score_name(tamis_kld_score score) {
@@ -64,13 +74,7 @@ tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
         tamis_kept_rows_init(&kept, &choice, tamis_model_n_embd(model), machine->budget, err);
     if (st) return st;
     const tamis_observer observer = tamis_kept_rows_observer(&kept);
-    const tamis_pass_options options = {
-        .pool = machine->pool,
-        .engine = tamis_gemm_name(machine->gemm),
-        .budget = machine->budget,
-        .progress = machine->progress,
-        .log = machine->log,
-    };
+    const tamis_pass_options options = tamis_kld_pass_options(machine);
     const int64_t n_tokens = plan->n_chunks * plan->n_ctx;
     char name[256];
     tamis_kld_file_name(tamis_model_path(model), name);

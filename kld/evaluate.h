@@ -11,9 +11,10 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/threads.h"
-#include "model/store.h"
 #include "model/gemm.h"
 #include "model/model.h"
+#include "model/pass.h"
+#include "model/store.h"
 
 /* What a run computes with; everything borrowed, budget, progress and log may be NULL. */
 typedef struct tamis_kld_machine {
@@ -23,6 +24,9 @@ typedef struct tamis_kld_machine {
     tamis_progress *progress;
     const tamis_log *log;
 } tamis_kld_machine;
+
+/* The same for a pass; borrowed alike. */
+tamis_pass_options tamis_kld_pass_options(const tamis_kld_machine *machine);
 
 typedef enum tamis_kld_score {
     TAMIS_KLD_SCORE_LLAMA, /* the second half of each chunk, as llama-perplexity scores */

@@ -42,13 +42,7 @@ static tamis_status run_pass(tamis_model *model, const task_plan *plan, const ta
                              const tamis_kld_machine *machine, float *rows, tamis_error *err) {
     keeper k = {plan, pass, rows, tamis_model_n_embd(model)};
     const tamis_observer observer = {.ctx = &k, .on_final = keep};
-    const tamis_pass_options options = {
-        .pool = machine->pool,
-        .engine = tamis_gemm_name(machine->gemm),
-        .budget = machine->budget,
-        .progress = machine->progress,
-        .log = machine->log,
-    };
+    const tamis_pass_options options = tamis_kld_pass_options(machine);
     int32_t *tokens =
         tamis_alloc_array((uint64_t)(pass->n_slots * pass->n_ctx), sizeof *tokens, err);
     if (!tokens) return TAMIS_NO_RESOURCE;
