@@ -1,6 +1,5 @@
 /* encode.c - encode one row: refuse what the format cannot hold, then the fastest encoder.
- * The limits keep every scale a finite f16: the largest code times the largest integer
- * scale times 65504 (for types with a minimum: the largest minimum they can store). */
+ * What a format cannot hold stands in its row of the type table. */
 #include "formats/formats.h"
 
 #include <stddef.h>
@@ -9,26 +8,20 @@
 #include "formats/encode_internal.h"
 #include "formats/float16.h"
 
-/* clang-format off */
-static const struct { int32_t id; float largest; } limits[] = {
-    { TAMIS_TYPE_F16, 65519.996f }, { TAMIS_TYPE_BF16, 0x1.feffffp127f },
-    { TAMIS_TYPE_Q4_0, 8 * 65504.0f }, { TAMIS_TYPE_Q4_1, 65504.0f },
-    { TAMIS_TYPE_Q5_0, 16 * 65504.0f }, { TAMIS_TYPE_Q5_1, 65504.0f },
-    { TAMIS_TYPE_Q8_0, 127 * 65504.0f }, { TAMIS_TYPE_Q2_K, 15 * 65504.0f },
-    { TAMIS_TYPE_Q3_K, 4 * 32 * 65504.0f }, { TAMIS_TYPE_Q4_K, 63 * 65504.0f },
-    { TAMIS_TYPE_Q5_K, 63 * 65504.0f }, { TAMIS_TYPE_Q6_K, 32 * 128 * 65504.0f },
-    { TAMIS_TYPE_IQ4_NL, 127 * 65504.0f }, { TAMIS_TYPE_IQ4_XS, 127 * 32 * 65504.0f },
-};
-/* clang-format on */
+enum { PLAIN, AVX2, AVX512, N_LEVELS };
+static const char *const level_names[N_LEVELS] = {"plain", "avx2", "avx512"};
 
-static float largest_of(int32_t id) {
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        if (limits[i].id == id) {
-            return limits[i].largest;
-        }
-    }
-    return __builtin_inff();
-}
+/* A new family of encoders is a row here. */
+static const tamis_encoders *const families[][N_LEVELS] = {
+#if defined(__x86_64__)
+    {&tamis_linear_plain, &tamis_linear_avx2, &tamis_linear_avx512},
+    {&tamis_fixed_plain, &tamis_fixed_avx2, &tamis_fixed_avx512},
+#else
+    {&tamis_linear_plain, NULL, NULL},
+    {&tamis_fixed_plain, NULL, NULL},
+#endif
+};
+enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 /* Index of the first value that is NaN or above `largest` in magnitude; n when there is none.
  * The bits of a magnitude grow with it, and NaN lies above all; whole-number comparisons of
@@ -60,26 +53,37 @@ static int64_t find_negative(const float *w, int64_t n) {
     return n;
 }
 
-static tamis_encode_fn *fastest(const tamis_type *type) {
-#if defined(__x86_64__)
-    const tamis_encoders *const levels[] = {&tamis_encoders_avx2, &tamis_encoders_avx512};
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        if (strcmp(levels[i]->cpu, tamis_formats_cpu()) == 0 && levels[i]->encode[type->id]) {
-            return levels[i]->encode[type->id];
-        }
+/* The encoder of the level in use; NULL for a type that no family has. */
+static tamis_encode_fn *find_encoder(const tamis_type *type) {
+    int level = PLAIN;
+    for (int i = 0; i < N_LEVELS; i++) {
+        if (strcmp(level_names[i], tamis_formats_cpu()) == 0) level = i;
     }
-#endif
-    return type->encode;
+    for (int i = 0; i < N_FAMILIES; i++) {
+        tamis_encode_fn *encode = families[i][level]->encode[type->id];
+        if (encode) return encode;
+    }
+    return NULL;
+}
+
+const char *tamis_effort_name(tamis_effort effort) {
+    return effort == TAMIS_EFFORT_FAST ? "fast" : effort == TAMIS_EFFORT_BEST ? "best" : "normal";
+}
+
+bool tamis_can_encode(const tamis_type *type) {
+    return find_encoder(type) != NULL;
 }
 
 tamis_status tamis_encode_row(const tamis_type *type, const float *x, const float *importance,
-                              uint8_t *blocks, int64_t n_elems, tamis_error *err) {
-    float largest = largest_of(type->id);
-    float finite = 0x1.fffffep127f;
-    if (!type->encode) {
+                              tamis_effort effort, uint8_t *blocks, int64_t n_elems,
+                              tamis_error *err) {
+    const float finite = 0x1.fffffep127f;
+    float largest = type->largest > 0.0f ? type->largest : finite;
+    tamis_encode_fn *encode = find_encoder(type);
+    if (!encode) {
         return tamis_fail(err, TAMIS_BAD_INPUT, "type '%s' cannot be encoded", type->name);
     }
-    int64_t i = find_too_large(x, n_elems, largest < finite ? largest : finite);
+    int64_t i = find_too_large(x, n_elems, largest);
     if (i < n_elems && !(x[i] >= -finite && x[i] <= finite)) {
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "element %lld is %g; weights must be finite, repair the source",
@@ -101,6 +105,6 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                 (long long)i, (double)importance[i]);
         }
     }
-    fastest(type)(x, importance, blocks, n_elems);
+    encode(x, importance, blocks, n_elems, effort);
     return TAMIS_OK;
 }

@@ -340,7 +340,9 @@ INLINE void set_dmin_sign(const line_set *set, const lanes *positive, affine_cho
 }
 
 /* Search one tile: best d, dmin and integers of every unit, and the codes. */
-INLINE void affine_search(const tile *t, const line_set *set, affine_choice *best, codes *out) {
+INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effort,
+                          affine_choice *best, codes *out) {
+    (void)effort;
     affine_ideal ends, ideal;
     affine_choice c = {0};
     lanes positive;

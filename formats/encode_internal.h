@@ -1,31 +1,28 @@
-/* encode_internal.h - the encoders behind the type table and tamis_encode_row().
- * The same source is compiled once per CPU level; every level gives the same bytes,
- * because a lane of a vector only ever meets lanes of other blocks in sums whose order
- * is fixed (encode_tile_internal.h). */
+/* encode_internal.h - the encoders behind tamis_encode_row(): families of types, each compiled
+ * from one body per CPU level. Every level gives the same bytes, because a lane of a vector
+ * only ever meets lanes of other blocks in sums whose order is fixed
+ * (encode_tile_internal.h). The encoders of a type are found by its id. */
 #ifndef TAMIS_FORMATS_ENCODE_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_INTERNAL_H
 
 #include <stdint.h>
 
+#include "formats/formats.h"
 #include "formats/kernels_internal.h"
 
-/* x [n_elems], importance [n_elems] >= 0 or NULL; n_elems a multiple of the type's block. */
+/* x [n_elems], importance [n_elems] >= 0 or NULL; n_elems a multiple of the type's block. Never
+ * fails: tamis_encode_row() has looked at the values. */
 typedef void tamis_encode_fn(const float *x, const float *importance, uint8_t *blocks,
-                             int64_t n_elems);
+                             int64_t n_elems, tamis_effort effort);
 
-/* The encoders of one CPU level, found by type id; NULL where the plain version is as good. */
+/* One family at one CPU level; NULL where the family does not have the type. */
 typedef struct tamis_encoders {
-    const char *cpu; /* as tamis_formats_cpu() names it */
     tamis_encode_fn *encode[TAMIS_N_TYPE_IDS];
 } tamis_encoders;
 
-extern const tamis_encoders tamis_encoders_avx2;
-extern const tamis_encoders tamis_encoders_avx512;
-
-/* The plain encoders, for the rows of the type table. */
-tamis_encode_fn tamis_encode_f32, tamis_encode_f16, tamis_encode_bf16;
-tamis_encode_fn tamis_encode_q4_0, tamis_encode_q4_1, tamis_encode_q5_0, tamis_encode_q5_1;
-tamis_encode_fn tamis_encode_q8_0, tamis_encode_q2_K, tamis_encode_q3_K, tamis_encode_q4_K;
-tamis_encode_fn tamis_encode_q5_K, tamis_encode_q6_K, tamis_encode_iq4_nl, tamis_encode_iq4_xs;
+/* Linear scales and codes, or the iq4 table: encode_linear_internal.h. */
+extern const tamis_encoders tamis_linear_plain, tamis_linear_avx2, tamis_linear_avx512;
+/* Bytes the format itself fixes (floats, q8_0): encode_fixed_internal.h. */
+extern const tamis_encoders tamis_fixed_plain, tamis_fixed_avx2, tamis_fixed_avx512;
 
 #endif

@@ -1,5 +1,5 @@
 /* encode_super_internal.h - encoders of the 256-element formats: a tile is one super-block of 16
- * sub-blocks, or two of 8. Part of encode_body_internal.h. */
+ * sub-blocks, or two of 8. Part of encode_linear_internal.h. */
 #ifndef TAMIS_FORMATS_ENCODE_SUPER_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_SUPER_INTERNAL_H
 
@@ -10,8 +10,8 @@ typedef void put_super(uint8_t *block, float d, float dmin, const float *scale,
                        const float *minimum, const uint8_t *q);
 
 INLINE void encode_super_symmetric(const float *x, const float *importance, uint8_t *blocks,
-                                   int64_t n_elems, const code_set *set, ptrdiff_t block_bytes,
-                                   put_super *put) {
+                                   int64_t n_elems, tamis_effort effort, const code_set *set,
+                                   ptrdiff_t block_bytes, put_super *put) {
     int per_tile = LANES / set->unit;
     for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
         int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
@@ -20,7 +20,7 @@ INLINE void encode_super_symmetric(const float *x, const float *importance, uint
         codes q;
         tile_load(&t, x + at, importance ? importance + at : NULL, n * set->unit, set->n_sub,
                   set->unit);
-        symmetric_search(&t, set, &best, &q);
+        symmetric_search(&t, set, effort, &best, &q);
         for (int i = 0; i < n; i++) {
             int l = i * set->unit;
             put(blocks, best.d.v[l], 0.0f, best.scale.v + l, NULL, q.row + i * SUPER);
@@ -30,8 +30,8 @@ INLINE void encode_super_symmetric(const float *x, const float *importance, uint
 }
 
 INLINE void encode_super_affine(const float *x, const float *importance, uint8_t *blocks,
-                                int64_t n_elems, const line_set *set, ptrdiff_t block_bytes,
-                                put_super *put) {
+                                int64_t n_elems, tamis_effort effort, const line_set *set,
+                                ptrdiff_t block_bytes, put_super *put) {
     int per_tile = LANES / set->unit;
     for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
         int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
@@ -40,7 +40,7 @@ INLINE void encode_super_affine(const float *x, const float *importance, uint8_t
         codes q;
         tile_load(&t, x + at, importance ? importance + at : NULL, n * set->unit, set->n_sub,
                   set->unit);
-        affine_search(&t, set, &best, &q);
+        affine_search(&t, set, effort, &best, &q);
         for (int i = 0; i < n; i++) {
             int l = i * set->unit;
             put(blocks, best.d.v[l], best.dmin.v[l], best.scale.v + l, best.minimum.v + l,
@@ -169,29 +169,34 @@ INLINE void put_iq4_xs(uint8_t *block, float d, float dmin, const float *scale,
     }
 }
 
-static void encode_q2_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
-    encode_super_affine(x, importance, blocks, n_elems, &set_q2_K, 84, put_q2_K);
+static void encode_q2_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                        tamis_effort effort) {
+    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q2_K, 84, put_q2_K);
 }
 
-static void encode_q3_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
-    encode_super_symmetric(x, importance, blocks, n_elems, &set_q3_K, 110, put_q3_K);
+static void encode_q3_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                        tamis_effort effort) {
+    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_q3_K, 110, put_q3_K);
 }
 
-static void encode_q4_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
-    encode_super_affine(x, importance, blocks, n_elems, &set_q4_K, 144, put_q4_K);
+static void encode_q4_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                        tamis_effort effort) {
+    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q4_K, 144, put_q4_K);
 }
 
-static void encode_q5_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
-    encode_super_affine(x, importance, blocks, n_elems, &set_q5_K, 176, put_q5_K);
+static void encode_q5_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                        tamis_effort effort) {
+    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q5_K, 176, put_q5_K);
 }
 
-static void encode_q6_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems) {
-    encode_super_symmetric(x, importance, blocks, n_elems, &set_q6_K, 210, put_q6_K);
+static void encode_q6_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                        tamis_effort effort) {
+    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_q6_K, 210, put_q6_K);
 }
 
-static void encode_iq4_xs(const float *x, const float *importance, uint8_t *blocks,
-                          int64_t n_elems) {
-    encode_super_symmetric(x, importance, blocks, n_elems, &set_iq4_xs, 136, put_iq4_xs);
+static void encode_iq4_xs(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                          tamis_effort effort) {
+    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_iq4_xs, 136, put_iq4_xs);
 }
 
 #endif

@@ -259,8 +259,9 @@ INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_
 }
 
 /* Search one tile: best d and integer scales of every unit, and the codes. */
-INLINE void symmetric_search(const tile *t, const code_set *set, symmetric_choice *best,
-                             codes *out) {
+INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort effort,
+                             symmetric_choice *best, codes *out) {
+    (void)effort;
     symmetric_choice c;
     lanes ideal, curvature, plain;
     FOR_LANES(g) {

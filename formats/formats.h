@@ -76,12 +76,13 @@ typedef struct tamis_type {
     tamis_importance_use importance;
     int32_t fallback_id; /* used when ne0 does not divide; -1 = none (an error) */
 
-    /* Plain versions, always present where the type can be decoded / encoded; NULL otherwise.
-     * n_elems is a multiple of block_elems. */
+    /* Largest magnitude an encoder takes: above it a scale or a value would be Inf. 0 where any
+     * finite value will do. */
+    float largest;
+
+    /* The plain version, where the type can be decoded; NULL otherwise. n_elems is a multiple of
+     * block_elems. */
     void (*decode)(const uint8_t *blocks, float *x, int64_t n_elems);
-    /* importance: n_elems weights >= 0, or NULL for none. Never fails: values must be finite
-     * and representable, see tamis_encode_row(). */
-    void (*encode)(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems);
     /* Fields of a block that are wider than a byte or have to be checked; the unused tail is zero.
      * tamis_swap_bytes() and tamis_find_bad_block() work from them. */
     tamis_type_field fields[3];
@@ -118,12 +119,27 @@ const char *tamis_formats_cpu(void);
  * type->decode. The type must be decodable (type->decode not NULL). */
 void tamis_decode(const tamis_type *type, const uint8_t *blocks, float *x, int64_t n_elems);
 
-/* Encode one row through the fastest kernel; the same bytes as type->encode.
- * x [n_elems], importance [n_elems] or NULL. Returns TAMIS_BAD_INPUT (err names the element
- * index and value) when x is not finite, or when the format cannot hold a value (it would put
- * Inf in a scale or an f16); nothing is promised about `blocks` then. */
+/* How long an encoder may search. The error of a row never rises with the effort. */
+typedef enum tamis_effort {
+    TAMIS_EFFORT_FAST = -1,  /* one well-chosen pass */
+    TAMIS_EFFORT_NORMAL = 0, /* the default */
+    TAMIS_EFFORT_BEST = 1,   /* several times as long */
+} tamis_effort;
+
+/* "fast", "normal" or "best". */
+const char *tamis_effort_name(tamis_effort effort);
+
+/* Whether tamis_encode_row() knows the type. */
+bool tamis_can_encode(const tamis_type *type);
+
+/* Encode one row through the fastest kernel; the same bytes through every kernel: the least
+ * sum of importance * (x - decoded)^2 that the search finds.
+ * x [n_elems], importance [n_elems] weights >= 0 or NULL (all equal). Returns TAMIS_BAD_INPUT (err
+ * names the element index and value) when x is not finite, or when the format cannot hold a value
+ * (it would put Inf in a scale or an f16); nothing is promised about `blocks` then. */
 tamis_status tamis_encode_row(const tamis_type *type, const float *x, const float *importance,
-                              uint8_t *blocks, int64_t n_elems, tamis_error *err) TAMIS_MUST_USE;
+                              tamis_effort effort, uint8_t *blocks, int64_t n_elems,
+                              tamis_error *err) TAMIS_MUST_USE;
 
 /* Index of the first non-finite value in x, or n when all are finite. */
 int64_t tamis_find_nonfinite(const float *x, int64_t n);

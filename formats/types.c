@@ -1,5 +1,7 @@
 /* types.c - the table of tensor types and the plain decode kernels in it.
- * A new type is one row here, its decode body, and its encode. Sizes, the use of an
+ * A new type is one row here, its decode body, and its encode. Limits keep every scale a
+ * finite f16: the largest code times the largest integer scale times the largest f16 (for
+ * types with a minimum: the largest minimum they can store). Sizes, the use of an
  * importance matrix and the type a row falls back to when its length does not divide:
  * reference/tensor-types.md sections 2, 7 and 8.1. */
 #include "formats/formats.h"
@@ -8,7 +10,8 @@
 
 #include "base/checked.h"
 #include "formats/decode_internal.h"
-#include "formats/encode_internal.h"
+
+#define F16_MAX 65504.0f
 
 /* Ids that were once in use (retired) keep a row, so that a file with them is refused by name.
  * Fields: offset, count, width, stride, check. */
@@ -16,56 +19,55 @@
 static const tamis_type types[] = {
     { .id = 0, .name = "f32", .class = TAMIS_CLASS_FLOAT, .block_elems = 1, .block_bytes = 4,
       .fallback_id = -1, .decode = f32_decode,
-      .encode = tamis_encode_f32,
       .fields = {{ 0, 1, 4, 4, TAMIS_FIELD_F32 }} },
     { .id = 1, .name = "f16", .class = TAMIS_CLASS_FLOAT, .block_elems = 1, .block_bytes = 2,
       .fallback_id = -1, .decode = f16_decode,
-      .encode = tamis_encode_f16,
+      .largest = 65519.996f,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 2, .name = "q4_0", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 18,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = -1, .decode = q4_0_decode,
-      .encode = tamis_encode_q4_0,
+      .largest = 8 * F16_MAX,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 3, .name = "q4_1", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 20,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = -1, .decode = q4_1_decode,
-      .encode = tamis_encode_q4_1,
+      .largest = F16_MAX,
       .fields = {{ 0, 2, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 4, .name = "q4_2", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },
     { .id = 5, .name = "q4_3", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },
     { .id = 6, .name = "q5_0", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 22,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = -1, .decode = q5_0_decode,
-      .encode = tamis_encode_q5_0,
+      .largest = 16 * F16_MAX,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }, { 2, 1, 4, 4, TAMIS_FIELD_ANY }} },
     { .id = 7, .name = "q5_1", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 24,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = -1, .decode = q5_1_decode,
-      .encode = tamis_encode_q5_1,
+      .largest = F16_MAX,
       .fields = {{ 0, 2, 2, 2, TAMIS_FIELD_F16 }, { 4, 1, 4, 4, TAMIS_FIELD_ANY }} },
     { .id = 8, .name = "q8_0", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 34,
       .fallback_id = -1, .decode = q8_0_decode,
-      .encode = tamis_encode_q8_0,
+      .largest = 127 * F16_MAX,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 9, .name = "q8_1", .class = TAMIS_CLASS_ACTIVATION, .block_elems = 32, .block_bytes = 36,
       .fallback_id = -1, .decode = q8_1_decode,
       .fields = {{ 0, 2, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 10, .name = "q2_K", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 84,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_Q4_0, .decode = q2_K_decode,
-      .encode = tamis_encode_q2_K,
+      .largest = 15 * F16_MAX,
       .fields = {{ 80, 2, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 11, .name = "q3_K", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 110,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_Q4_0, .decode = q3_K_decode,
-      .encode = tamis_encode_q3_K,
+      .largest = 4 * 32 * F16_MAX,
       .fields = {{ 108, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 12, .name = "q4_K", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 144,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_Q5_0, .decode = q4_K_decode,
-      .encode = tamis_encode_q4_K,
+      .largest = 63 * F16_MAX,
       .fields = {{ 0, 2, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 13, .name = "q5_K", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 176,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_Q5_1, .decode = q5_K_decode,
-      .encode = tamis_encode_q5_K,
+      .largest = 63 * F16_MAX,
       .fields = {{ 0, 2, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 14, .name = "q6_K", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 210,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_Q8_0, .decode = q6_K_decode,
-      .encode = tamis_encode_q6_K,
+      .largest = 32 * 128 * F16_MAX,
       .fields = {{ 208, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 15, .name = "q8_K", .class = TAMIS_CLASS_ACTIVATION, .block_elems = 256, .block_bytes = 292,
       .fallback_id = -1, .decode = q8_K_decode,
@@ -84,7 +86,7 @@ static const tamis_type types[] = {
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }, { 34, 8, 2, 2, TAMIS_FIELD_ANY }} },
     { .id = 20, .name = "iq4_nl", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 32, .block_bytes = 18,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = -1, .decode = iq4_nl_decode,
-      .encode = tamis_encode_iq4_nl,
+      .largest = 127 * F16_MAX,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 21, .name = "iq3_s", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 110,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_IQ4_NL, .decode = iq3_s_decode,
@@ -94,7 +96,7 @@ static const tamis_type types[] = {
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },
     { .id = 23, .name = "iq4_xs", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 256, .block_bytes = 136,
       .importance = TAMIS_IMPORTANCE_USED, .fallback_id = TAMIS_TYPE_IQ4_NL, .decode = iq4_xs_decode,
-      .encode = tamis_encode_iq4_xs,
+      .largest = 127 * 32 * F16_MAX,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }, { 2, 1, 2, 2, TAMIS_FIELD_ANY }} },
     { .id = 24, .name = "i8", .class = TAMIS_CLASS_INTEGER, .block_elems = 1, .block_bytes = 1,
       .fallback_id = -1 },
@@ -115,7 +117,7 @@ static const tamis_type types[] = {
       .fields = {{ 48, 4, 2, 2, TAMIS_FIELD_F16_OF_4_U16 }} },
     { .id = 30, .name = "bf16", .class = TAMIS_CLASS_FLOAT, .block_elems = 1, .block_bytes = 2,
       .fallback_id = -1, .decode = bf16_decode,
-      .encode = tamis_encode_bf16,
+      .largest = 0x1.feffffp127f,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_BF16 }} },
     { .id = 31, .name = "q4_0_4_4", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },
     { .id = 32, .name = "q4_0_4_8", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },

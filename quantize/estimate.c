@@ -32,9 +32,9 @@ static void fill_sample(float *x, float *importance) {
 
 /* Seconds per weight of an encoder on one core; 0 when the sample cannot be encoded. */
 static double time_encoder(const tamis_type *type, const float *x, const float *importance,
-                           uint8_t *blocks) {
+                           tamis_effort effort, uint8_t *blocks) {
     double start = tamis_now_s();
-    if (tamis_encode_row(type, x, importance, blocks, SAMPLE_ELEMS, NULL)) return 0;
+    if (tamis_encode_row(type, x, importance, effort, blocks, SAMPLE_ELEMS, NULL)) return 0;
     return (tamis_now_s() - start) / SAMPLE_ELEMS;
 }
 
@@ -56,7 +56,8 @@ tamis_status tamis_quantize_estimate(const tamis_quantize_plan *plan, int n_thre
         if (s->type == s->tensor->type || s->type->id >= N_TYPES_MAX) continue;
         double *known = &per_weight[s->type->id][s->importance != NULL];
         if (*known == 0)
-            *known = time_encoder(s->type, x, s->importance ? importance : NULL, blocks);
+            *known =
+                time_encoder(s->type, x, s->importance ? importance : NULL, plan->effort, blocks);
         total += *known * (double)tamis_tensor_n_elems(s->tensor);
     }
     *out = total / (n_threads > 0 ? n_threads : tamis_n_cores()) +

@@ -18,7 +18,7 @@ typedef struct arguments {
     bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check, keep_split;
     uint64_t shard_bytes;
     int64_t shard_tensors;
-    const char *imatrix, *output_type, *embedding_type, *prune;
+    const char *imatrix, *effort, *output_type, *embedding_type, *prune;
     tamis_texts rules, rule_files, include, exclude, overrides, positional;
     /* rules and files of them, in the order of the command line */
     const char **all_rules;
@@ -96,10 +96,20 @@ static tamis_status read_type(const char *text, const char *option, const tamis_
     if (!text) return TAMIS_OK;
     *out = tamis_type_by_name(text);
     if (!*out) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: unknown type '%s'", option, text);
-    if (!(*out)->encode)
+    if (!tamis_can_encode(*out))
         return tamis_fail(err, TAMIS_BAD_USAGE, "%s: %s cannot be encoded yet", option,
                           (*out)->name);
     return TAMIS_OK;
+}
+
+static tamis_status read_effort(const char *text, tamis_effort *out, tamis_error *err) {
+    if (!text) return TAMIS_OK;
+    for (tamis_effort e = TAMIS_EFFORT_FAST; e <= TAMIS_EFFORT_BEST; e++) {
+        if (strcmp(text, tamis_effort_name(e)) != 0) continue;
+        *out = e;
+        return TAMIS_OK;
+    }
+    return tamis_fail(err, TAMIS_BAD_USAGE, "--effort must be fast, normal or best, not '%s'", text);
 }
 
 /* Where a text lies in argv, which it was borrowed from. */
@@ -155,7 +165,9 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .n_overrides = a->overrides.n_items,
         .log = log,
     };
-    tamis_status st = read_type(a->output_type, "--output-tensor-type", &o->output_type, err);
+    tamis_status st = read_effort(a->effort, &o->effort, err);
+    if (st == TAMIS_OK)
+        st = read_type(a->output_type, "--output-tensor-type", &o->output_type, err);
     if (st == TAMIS_OK)
         st = read_type(a->embedding_type, "--token-embedding-type", &o->embedding_type, err);
     return st;
@@ -290,7 +302,7 @@ static size_t list_types(const char *names[64]) {
     const tamis_type *types = tamis_type_table(&n_types);
     size_t n = 0;
     for (int i = 0; i < n_types && n < 64; i++)
-        if (types[i].encode) names[n++] = types[i].name;
+        if (tamis_can_encode(&types[i])) names[n++] = types[i].name;
     return n;
 }
 
@@ -301,6 +313,7 @@ int main(int argc, char **argv) {
         {0, "imatrix", TAMIS_OPTION_TEXT, &a.imatrix, "FILE", "importance matrix that says which weights matter", 0, 0},
         {0, "include-weights", TAMIS_OPTION_TEXTS, &a.include, "NAME", "use only its entries whose name holds this; repeatable", 0, 0},
         {0, "exclude-weights", TAMIS_OPTION_TEXTS, &a.exclude, "NAME", "drop its entries whose name holds this; repeatable", 0, 0},
+        {0, "effort", TAMIS_OPTION_TEXT, &a.effort, "fast|normal|best", "how long the encoders search; the error of a row never rises with it (default: normal)", 0, 0},
         {0, "pure", TAMIS_OPTION_FLAG, &a.pure, NULL, "one type for all weights, no mix", 0, 0},
         {0, "leave-output-tensor", TAMIS_OPTION_FLAG, &a.leave_output, NULL, "keep output.weight as it is", 0, 0},
         {0, "output-tensor-type", TAMIS_OPTION_TEXT, &a.output_type, "T", "type of output.weight, e.g. q6_K", 0, 0},

@@ -248,7 +248,7 @@ const tamis_file_type *tamis_file_type_find(const char *text) {
 bool tamis_file_type_is_offered(const tamis_file_type *file_type) {
     if (file_type->base_type_id < 0) return true;
     const tamis_type *base = tamis_type_by_id(file_type->base_type_id);
-    return base && base->encode;
+    return base && tamis_can_encode(base);
 }
 
 bool mix_is_embedding(const char *name) {

@@ -147,7 +147,7 @@ static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_qu
     if (!from->decode)
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': %s cannot be decoded to weights",
                           path, s->tensor->name, from->name);
-    if (!s->type->encode)
+    if (!tamis_can_encode(s->type))
         return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s': %s cannot be encoded yet",
                           s->tensor->name, s->type->name);
     return TAMIS_OK;
@@ -314,6 +314,7 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source, const tamis_quant
     plan->source = source;
     plan->file_type = o->file_type;
     plan->self_check = !o->no_self_check;
+    plan->effort = o->effort;
     plan->log = o->log;
     tamis_imatrix_init(&plan->imatrix);
     if ((st = list_inputs(plan, o, err))) goto out;

@@ -61,6 +61,7 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     for (uint64_t i = 0; i < o->n_overrides; i++)
         append(b, " --override-kv %s", o->overrides[i]);
     if (o->keep_split) append(b, "%s", " --keep-split");
+    if (o->effort != TAMIS_EFFORT_NORMAL) append(b, " --effort %s", tamis_effort_name(o->effort));
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 

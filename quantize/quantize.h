@@ -38,6 +38,7 @@ typedef struct tamis_quantize_options {
     bool allow_requantize;         /* accept tensors that are quantized already */
     bool lax;                      /* a rule or option without effect is a warning, not an error */
     bool no_self_check;            /* do not read the result back */
+    tamis_effort effort;           /* of the encoders */
     bool keep_split;               /* a file of the result for every file of the source */
     const tamis_type *output_type; /* of output.weight; NULL = by the mix */
     const tamis_type *embedding_type; /* of the token embeddings; NULL = by the mix */
@@ -77,6 +78,7 @@ typedef struct tamis_quantize_plan {
     int64_t n_steps;
     char *names;     /* behind the steps' names when layers were dropped */
     bool self_check; /* the run reads its result back */
+    tamis_effort effort;
     bool is_checked; /* it has done so: the steps' errors are known */
     char **inputs;   /* other files read: no output may be one of them */
     uint64_t n_inputs;

@@ -174,7 +174,8 @@ static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, flo
     }
     tamis_decode(t->type, p->in + i_row * in_row, x, n);
     uint8_t *blocks = p->out + i_row * out_row;
-    tamis_status st = tamis_encode_row(p->step->type, x, importance, blocks, n, err);
+    tamis_status st =
+        tamis_encode_row(p->step->type, x, importance, r->plan->effort, blocks, n, err);
     if (st || !r->plan->self_check) return st;
     float *decoded = x + r->row_elems_max;
     tamis_decode(p->step->type, blocks, decoded, n);

@@ -97,7 +97,7 @@ static void expected_row(const tamis_type *t, char *out, size_t cap) {
     bool is_quantized = t->class == TAMIS_CLASS_QUANTIZED;
     snprintf(out, cap, "\n| %d | %s | %u | %u | %g | %s | %s | %s | %s |\n", t->id, t->name,
              t->block_elems, t->block_bytes, 8.0 * t->block_bytes / t->block_elems,
-             t->decode ? "yes" : "–", t->encode ? "yes" : "–",
+             t->decode ? "yes" : "–", tamis_can_encode(t) ? "yes" : "–",
              is_quantized ? uses[t->importance] : "–",
              t->fallback_id < 0 ? "–" : tamis_type_by_id(t->fallback_id)->name);
 }

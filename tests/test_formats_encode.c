@@ -103,7 +103,13 @@ static const float *fill_weights(int kind, float *w) {
 
 static void encode(const tamis_type *type, const float *x, const float *w, uint8_t *blocks) {
     tamis_error err;
-    if (tamis_encode_row(type, x, w, blocks, N, &err) != TAMIS_OK) fail_msg("%s", err.message);
+    if (tamis_encode_row(type, x, w, TAMIS_EFFORT_NORMAL, blocks, N, &err) != TAMIS_OK)
+        fail_msg("%s", err.message);
+}
+
+static void encode_plain(const tamis_type *type, const float *x, const float *w, uint8_t *blocks) {
+    use_cpu("plain");
+    encode(type, x, w, blocks);
 }
 
 static double weighted_error(const float *x, const float *y, const float *w, int n) {
@@ -128,7 +134,7 @@ static void test_levels_agree(void **state) {
         const float *w = fill_weights(i / N_ENCODED / N_ROWS, w_room);
         uint64_t n_bytes;
         assert_true(tamis_type_row_bytes(type, N, &n_bytes));
-        type->encode(x, w, plain, N);
+        encode_plain(type, x, w, plain);
         for (int level = 0; level < 2; level++) {
             use_cpu(levels[level]);
             memset(fast, 0xA5, sizeof fast);
@@ -149,12 +155,13 @@ static void test_short_rows(void **state) {
     fill_weights(MILD, w);
     for (int t = 0; t < N_ENCODED; t++) {
         const tamis_type *type = tamis_type_by_id(encoded_types[t]);
-        type->encode(x, w, whole, N);
+        encode_plain(type, x, w, whole);
         for (int64_t n = type->block_elems; n < N; n += 3 * type->block_elems) {
             size_t n_bytes = (size_t)n / type->block_elems * type->block_bytes;
             part[n_bytes] = 0x5A;
             tamis_error err;
-            assert_int_equal(tamis_encode_row(type, x, w, part, n, &err), TAMIS_OK);
+            assert_int_equal(tamis_encode_row(type, x, w, TAMIS_EFFORT_NORMAL, part, n, &err),
+                             TAMIS_OK);
             assert_memory_equal(whole, part, n_bytes);
             assert_int_equal(part[n_bytes], 0x5A);
         }
@@ -181,7 +188,7 @@ static double to_f16(double v) {
     uint8_t bytes[2];
     float x = (float)v;
     const tamis_type *f16 = tamis_type_by_id(TAMIS_TYPE_F16);
-    f16->encode(&x, NULL, bytes, 1);
+    if (tamis_encode_row(f16, &x, NULL, TAMIS_EFFORT_NORMAL, bytes, 1, NULL)) fail();
     f16->decode(bytes, &x, 1);
     return (double)x;
 }
@@ -315,18 +322,21 @@ static void test_refuses(void **state) {
             tamis_error err;
             fill_row(BELL, x);
             x[1234] = bad[i];
-            assert_int_equal(tamis_encode_row(type, x, NULL, blocks, N, &err), TAMIS_BAD_INPUT);
+            assert_int_equal(tamis_encode_row(type, x, NULL, TAMIS_EFFORT_NORMAL, blocks, N, &err),
+                             TAMIS_BAD_INPUT);
             assert_non_null(strstr(err.message, "1234"));
             x[1234] = 0.0f;
             fill_weights(MILD, w);
             w[77] = i ? -1.0f : NAN;
-            assert_int_equal(tamis_encode_row(type, x, w, blocks, N, &err), TAMIS_BAD_INPUT);
+            assert_int_equal(tamis_encode_row(type, x, w, TAMIS_EFFORT_NORMAL, blocks, N, &err),
+                             TAMIS_BAD_INPUT);
             assert_non_null(strstr(err.message, "77"));
         }
     }
     tamis_error err;
-    assert_int_equal(tamis_encode_row(tamis_type_by_name("iq2_xxs"), x, w, blocks, N, &err),
-                     TAMIS_BAD_INPUT);
+    assert_int_equal(
+        tamis_encode_row(tamis_type_by_name("iq2_xxs"), x, w, TAMIS_EFFORT_NORMAL, blocks, N, &err),
+        TAMIS_BAD_INPUT);
 }
 
 /* Every magnitude is refused, or stored with sound scales. */
@@ -343,7 +353,8 @@ static void test_range(void **state) {
             fill_row(power & 1 ? BELL : POSITIVE, x);
             for (int i = 0; i < N; i++)
                 x[i] = ldexpf(x[i], power);
-            is_refused = tamis_encode_row(type, x, NULL, blocks, N, &err) != TAMIS_OK;
+            is_refused =
+                tamis_encode_row(type, x, NULL, TAMIS_EFFORT_NORMAL, blocks, N, &err) != TAMIS_OK;
             if (is_refused) continue;
             assert_int_equal(tamis_find_bad_block(type, blocks, N / type->block_elems),
                              N / type->block_elems);

@@ -54,7 +54,8 @@ static void measure(const tamis_type *type, const float *x, const float *w, bool
     for (int i_row = 0; i_row < N_ROWS; i_row++, x += N_COLS) {
         double off2 = 0, x2 = 0;
         tamis_error err;
-        if (tamis_encode_row(type, x, with_importance ? w : NULL, blocks, N_COLS, &err))
+        if (tamis_encode_row(type, x, with_importance ? w : NULL, TAMIS_EFFORT_NORMAL, blocks,
+                             N_COLS, &err))
             fail_msg("%s row %d: %s", type->name, i_row, err.message);
         type->decode(blocks, y, N_COLS);
         for (int i = 0; i < N_COLS; i++) {
@@ -89,7 +90,7 @@ static void test_recorded_errors(void **state) {
                    &ref.weighted_mse, &ref.relative) != 5)
             continue;
         const tamis_type *type = tamis_type_by_name(name);
-        if (!type || !type->encode) continue;
+        if (!type || !tamis_can_encode(type)) continue;
         bool with_importance = strcmp(variant, "imatrix") == 0;
         bool is_fixed = type->importance == TAMIS_IMPORTANCE_IGNORED;
         measure(type, x, w, with_importance, &ours);
@@ -120,7 +121,8 @@ static void test_fixed_bytes(void **state) {
         assert_true(tamis_type_row_bytes(type, N_COLS, &n_bytes));
         for (int i_row = 0; i_row < N_ROWS; i_row++) {
             tamis_error err;
-            assert_int_equal(tamis_encode_row(type, x + i_row * N_COLS, NULL, blocks, N_COLS, &err),
+            assert_int_equal(tamis_encode_row(type, x + i_row * N_COLS, NULL, TAMIS_EFFORT_NORMAL,
+                                              blocks, N_COLS, &err),
                              TAMIS_OK);
             if (memcmp(blocks, want + (size_t)i_row * n_bytes, (size_t)n_bytes) != 0)
                 fail_msg("%s row %d", names[i], i_row);

@@ -23,7 +23,7 @@ static tamis_gguf *model_of(const char *file, int32_t type_id, const float *data
     const size_t n_bytes = (size_t)N / type->block_elems * type->block_bytes;
     snprintf(path, sizeof path, "%s/%s", temp_dir(), file);
     assert_non_null(blocks);
-    assert_int_equal(tamis_encode_row(type, data, NULL, blocks, N, NULL), TAMIS_OK);
+    assert_int_equal(tamis_encode_row(type, data, NULL, TAMIS_EFFORT_NORMAL, blocks, N, NULL), TAMIS_OK);
     assert_int_equal(tamis_gguf_writer_new(&w, NULL), TAMIS_OK);
     assert_int_equal(tamis_gguf_set_string(w, "k", value, strlen(value), NULL), TAMIS_OK);
     assert_int_equal(tamis_gguf_add_tensor(w, "t", type_id, 2, ne, NULL), TAMIS_OK);

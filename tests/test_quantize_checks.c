@@ -147,7 +147,8 @@ static tamis_status write_and_check(const tamis_gguf *g, const spoil *sp, tamis_
     for (int i = 0; i < 2; i++) {
         const tamis_quantize_step *s = &plan->steps[i];
         const float *x = i ? weights + N_DENSE : weights;
-        assert_int_equal(tamis_encode_row(s->type, x, NULL, blocks, i ? N_EXPERTS : N_DENSE, err),
+        assert_int_equal(tamis_encode_row(s->type, x, NULL, TAMIS_EFFORT_NORMAL, blocks,
+                                          i ? N_EXPERTS : N_DENSE, err),
                          TAMIS_OK);
         sums[i].norm = 1;
         if (i == sp->step && sp->all_zero) memset(blocks, 0, s->n_bytes);

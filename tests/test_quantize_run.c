@@ -246,7 +246,7 @@ static void experts_use_their_own_importance(void **state) {
         assert_int_equal(tamis_gguf_read_tensor(b, tb, row * row_bytes, row_bytes, have, NULL), 0);
         tamis_decode(ta->type, in_row, x, (int64_t)n);
         const float *w = weights + row / ta->ne[1] * n;
-        assert_int_equal(tamis_encode_row(tb->type, x, w, want, (int64_t)n, NULL), TAMIS_OK);
+        assert_int_equal(tamis_encode_row(tb->type, x, w, TAMIS_EFFORT_NORMAL, want, (int64_t)n, NULL), TAMIS_OK);
         assert_memory_equal(want, have, row_bytes);
     }
     free(weights);

@@ -269,3 +269,17 @@ make --no-self-check tiny.gguf o.gguf F16
 quantize --no-self-check --json run.json m.gguf o.gguf Q4_0 2>log.txt
 ! grep -q "relative error" log.txt run.json || fail "--no-self-check checks"
 no_temporaries .
+
+# --effort: the error printed for every tensor does not rise, the options say which it was
+sum_of_errors() {
+    awk -F: '/"relative_error"/ { sum += $2 } END { printf "%.9f\n", sum }' "$1"
+}
+for effort in fast normal best; do
+    make --effort $effort --json $effort.json m.gguf $effort.gguf Q4_0
+done
+make m.gguf o.gguf Q4_0
+cmp -s normal.gguf o.gguf || fail "normal is not the default effort"
+[ "$(key best.gguf tamis.options)" = '"Q4_0 --effort best"' ] || fail "options of --effort best"
+awk -v a="$(sum_of_errors fast.json)" -v b="$(sum_of_errors best.json)" 'BEGIN { exit !(b > 0 && b <= a) }' ||
+    fail "errors of fast and best: $(sum_of_errors fast.json) $(sum_of_errors best.json)"
+expect 2 "effort must be fast, normal or best, not 'more'" quantize --effort more m.gguf o.gguf Q4_0

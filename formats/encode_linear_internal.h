@@ -1,8 +1,9 @@
-/* encode_body_internal.h - the encoders of one CPU level: search tile by tile, then pack blocks.
+/* encode_linear_internal.h - scale times code, with or without a minimum: search tile by tile, then
+ * pack blocks. q4_0 .. q5_1, q2_K .. q6_K, iq4_nl, iq4_xs.
  * Included once per level by a file that defines TAMIS_LANES. Layouts:
  * reference/tensor-types.md sections 3 and 4. */
-#ifndef TAMIS_FORMATS_ENCODE_BODY_INTERNAL_H
-#define TAMIS_FORMATS_ENCODE_BODY_INTERNAL_H
+#ifndef TAMIS_FORMATS_ENCODE_LINEAR_INTERNAL_H
+#define TAMIS_FORMATS_ENCODE_LINEAR_INTERNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 enum { REFITS = 2, REACH = 1, LLOYD = 1 };
 
 #include "formats/encode_internal.h"
-#include "formats/formats.h"
+#include "formats/encode_put_internal.h"
 #include "formats/encode_symmetric_internal.h"
 #include "formats/encode_affine_internal.h"
 
@@ -42,15 +43,6 @@ static const line_set set_q5_1 = {32, 1, 31, 9, ratios_q5_1, 0};
 static const line_set set_q2_K = {16, 16, 3, 9, ratios_q2_K, 15};
 static const line_set set_q4_K = {32, 8, 15, 9, ratios_q4_1, 63};
 static const line_set set_q5_K = {32, 8, 31, 9, ratios_q5_1, 63};
-
-INLINE void put_u16(uint8_t *at, uint16_t v) {
-    at[0] = (uint8_t)v;
-    at[1] = (uint8_t)(v >> 8);
-}
-
-INLINE void put_f16(uint8_t *at, float v) {
-    put_u16(at, tamis_f32_to_f16(v));
-}
 
 /* Two 16-code halves of a 32-element block as nibbles. */
 INLINE void put_halves(uint8_t *qs, const uint8_t *q) {

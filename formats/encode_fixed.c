@@ -1,0 +1,9 @@
+/* encode_fixed.c - the fixed encoders compiled without CPU-specific flags. */
+#include "formats/encode_fixed_internal.h"
+
+const tamis_encoders tamis_fixed_plain = {
+    .encode =
+        {
+#include "formats/encode_fixed_by_id_internal.h"
+        },
+};
