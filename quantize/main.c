@@ -102,14 +102,12 @@ static tamis_status read_type(const char *text, const char *option, const tamis_
     return TAMIS_OK;
 }
 
-static tamis_status read_effort(const char *text, tamis_effort *out, tamis_error *err) {
-    if (!text) return TAMIS_OK;
-    for (tamis_effort e = TAMIS_EFFORT_FAST; e <= TAMIS_EFFORT_BEST; e++) {
-        if (strcmp(text, tamis_effort_name(e)) != 0) continue;
-        *out = e;
-        return TAMIS_OK;
-    }
-    return tamis_fail(err, TAMIS_BAD_USAGE, "--effort must be fast, normal or best, not '%s'", text);
+/* The option table has looked at the text already. */
+static tamis_effort read_effort(const char *text) {
+    tamis_effort e = TAMIS_EFFORT_FAST;
+    while (text && e < TAMIS_EFFORT_BEST && strcmp(text, tamis_effort_name(e)) != 0)
+        e++;
+    return text ? e : TAMIS_EFFORT_NORMAL;
 }
 
 /* Where a text lies in argv, which it was borrowed from. */
@@ -148,6 +146,7 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .leave_output = a->leave_output,
         .allow_requantize = a->allow_requantize,
         .lax = a->lax,
+        .effort = read_effort(a->effort),
         .no_self_check = a->no_self_check,
         .keep_split = a->keep_split,
         .shard_bytes = a->shard_bytes,
@@ -165,9 +164,7 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .n_overrides = a->overrides.n_items,
         .log = log,
     };
-    tamis_status st = read_effort(a->effort, &o->effort, err);
-    if (st == TAMIS_OK)
-        st = read_type(a->output_type, "--output-tensor-type", &o->output_type, err);
+    tamis_status st = read_type(a->output_type, "--output-tensor-type", &o->output_type, err);
     if (st == TAMIS_OK)
         st = read_type(a->embedding_type, "--token-embedding-type", &o->embedding_type, err);
     return st;

@@ -282,4 +282,4 @@ cmp -s normal.gguf o.gguf || fail "normal is not the default effort"
 [ "$(key best.gguf tamis.options)" = '"Q4_0 --effort best"' ] || fail "options of --effort best"
 awk -v a="$(sum_of_errors fast.json)" -v b="$(sum_of_errors best.json)" 'BEGIN { exit !(b > 0 && b <= a) }' ||
     fail "errors of fast and best: $(sum_of_errors fast.json) $(sum_of_errors best.json)"
-expect 2 "effort must be fast, normal or best, not 'more'" quantize --effort more m.gguf o.gguf Q4_0
+expect 2 "--effort: 'more' is not one of: fast, normal, best" quantize --effort more m.gguf o.gguf Q4_0
