@@ -117,7 +117,7 @@ static const tamis_type types[] = {
       .fields = {{ 48, 4, 2, 2, TAMIS_FIELD_F16_OF_4_U16 }} },
     { .id = 30, .name = "bf16", .class = TAMIS_CLASS_FLOAT, .block_elems = 1, .block_bytes = 2,
       .fallback_id = -1, .decode = bf16_decode,
-      .largest = 0x1.feffffp127f,
+      .largest = 0x1.fefffep127f,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_BF16 }} },
     { .id = 31, .name = "q4_0_4_4", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },
     { .id = 32, .name = "q4_0_4_8", .class = TAMIS_CLASS_RETIRED, .fallback_id = -1 },
