@@ -12,7 +12,7 @@
 
 #include "formats/kernels_internal.h"
 
-static const tamis_kernels kernels_plain = {.name = "plain"};
+static const tamis_kernels kernels_plain = {.name = "plain", .level = TAMIS_LEVEL_PLAIN};
 
 /* Written by tamis_formats_init() before threads start. */
 static const tamis_kernels *active = &kernels_plain;
@@ -40,6 +40,10 @@ void tamis_formats_init(void) {
     if (limit && strcasecmp(limit, "avx2") == 0) return;
     if (has_avx512()) active = &tamis_kernels_avx512;
 #endif
+}
+
+int tamis_cpu_level(void) {
+    return active->level;
 }
 
 const char *tamis_formats_cpu(void) {

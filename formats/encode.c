@@ -3,16 +3,11 @@
 #include "formats/formats.h"
 
 #include <stddef.h>
-#include <string.h>
 
 #include "formats/encode_internal.h"
-#include "formats/float16.h"
-
-enum { PLAIN, AVX2, AVX512, N_LEVELS };
-static const char *const level_names[N_LEVELS] = {"plain", "avx2", "avx512"};
 
 /* A new family of encoders is a row here. */
-static const tamis_encoders *const families[][N_LEVELS] = {
+static const tamis_encoders *const families[][TAMIS_N_LEVELS] = {
 #if defined(__x86_64__)
     {&tamis_linear_plain, &tamis_linear_avx2, &tamis_linear_avx512},
     {&tamis_fixed_plain, &tamis_fixed_avx2, &tamis_fixed_avx512},
@@ -22,25 +17,6 @@ static const tamis_encoders *const families[][N_LEVELS] = {
 #endif
 };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
-
-/* Index of the first value that is NaN or above `largest` in magnitude; n when there is none.
- * The bits of a magnitude grow with it, and NaN lies above all; whole-number comparisons of
- * chunks are cheap beside any encoder. */
-static int64_t find_too_large(const float *x, int64_t n, float largest) {
-    enum { CHUNK = 1024 };
-    const int32_t limit = (int32_t)tamis_f32_bits(largest);
-    for (int64_t at = 0; at < n; at += CHUNK) {
-        int64_t end = n - at < CHUNK ? n : at + CHUNK;
-        int32_t is_any = 0;
-        for (int64_t i = at; i < end; i++) {
-            is_any |= (int32_t)(tamis_f32_bits(x[i]) & 0x7FFFFFFFu) > limit;
-        }
-        for (int64_t i = at; is_any && i < end; i++) {
-            if ((int32_t)(tamis_f32_bits(x[i]) & 0x7FFFFFFFu) > limit) return i;
-        }
-    }
-    return n;
-}
 
 static int64_t find_negative(const float *w, int64_t n) {
     int32_t is_any = 0;
@@ -55,12 +31,8 @@ static int64_t find_negative(const float *w, int64_t n) {
 
 /* The encoder of the level in use; NULL for a type that no family has. */
 static tamis_encode_fn *find_encoder(const tamis_type *type) {
-    int level = PLAIN;
-    for (int i = 0; i < N_LEVELS; i++) {
-        if (strcmp(level_names[i], tamis_formats_cpu()) == 0) level = i;
-    }
     for (int i = 0; i < N_FAMILIES; i++) {
-        tamis_encode_fn *encode = families[i][level]->encode[type->id];
+        tamis_encode_fn *encode = families[i][tamis_cpu_level()]->encode[type->id];
         if (encode) return encode;
     }
     return NULL;
@@ -83,7 +55,7 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
     if (!encode) {
         return tamis_fail(err, TAMIS_BAD_INPUT, "type '%s' cannot be encoded", type->name);
     }
-    int64_t i = find_too_large(x, n_elems, largest);
+    int64_t i = tamis_find_above(x, n_elems, largest);
     if (i < n_elems && !(x[i] >= -finite && x[i] <= finite)) {
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "element %lld is %g; weights must be finite, repair the source",
@@ -95,7 +67,7 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                           (long long)i, (double)x[i], type->name, (double)largest);
     }
     if (importance) {
-        int64_t i_large = find_too_large(importance, n_elems, finite);
+        int64_t i_large = tamis_find_above(importance, n_elems, finite);
         int64_t i_negative = find_negative(importance, n_elems);
         i = i_large < i_negative ? i_large : i_negative;
         if (i < n_elems) {

@@ -1,4 +1,5 @@
 /* encode_fixed.c - the fixed encoders compiled without CPU-specific flags. */
+#define TAMIS_LANES 4
 #include "formats/encode_fixed_internal.h"
 
 const tamis_encoders tamis_fixed_plain = {

@@ -25,6 +25,13 @@ INLINE vf v_load(const float *p) {
     return *(const vf_in_memory *)p;
 }
 
+/* From anywhere. */
+INLINE vf v_load_unaligned(const float *p) {
+    vf a;
+    __builtin_memcpy(&a, p, sizeof a);
+    return a;
+}
+
 INLINE void v_store(float *p, vf a) {
     *(vf_in_memory *)p = a;
 }

@@ -3,17 +3,22 @@
 #define TAMIS_FORMATS_ENCODE_PUT_INTERNAL_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "formats/float16.h"
 
 static inline void put_u16(uint8_t *at, uint16_t v) {
-    at[0] = (uint8_t)v;
-    at[1] = (uint8_t)(v >> 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap16(v);
+#endif
+    memcpy(at, &v, sizeof v);
 }
 
 static inline void put_u32(uint8_t *at, uint32_t v) {
-    put_u16(at, (uint16_t)v);
-    put_u16(at + 2, (uint16_t)(v >> 16));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap32(v);
+#endif
+    memcpy(at, &v, sizeof v);
 }
 
 static inline void put_f16(uint8_t *at, float v) {

@@ -141,6 +141,18 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                               tamis_effort effort, uint8_t *blocks, int64_t n_elems,
                               tamis_error *err) TAMIS_MUST_USE;
 
+/* Index of the first value of x whose magnitude is above `largest` or that is NaN; n when there is
+ * none. */
+int64_t tamis_find_above(const float *x, int64_t n, float largest);
+
+/* How far a decoded row y is from its source x: sums of (x - y)^2, x^2 and y^2. */
+typedef struct tamis_row_error {
+    double error, norm, decoded;
+} tamis_row_error;
+
+/* Add n values to the sums; the same bits through every kernel. */
+void tamis_add_row_error(const float *x, const float *y, int64_t n, tamis_row_error *sums);
+
 /* Index of the first non-finite value in x, or n when all are finite. */
 int64_t tamis_find_nonfinite(const float *x, int64_t n);
 

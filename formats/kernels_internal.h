@@ -1,4 +1,4 @@
-/* kernels_internal.h - the decode kernels of one CPU level, found by type id. */
+/* kernels_internal.h - the CPU levels, and the decode kernels of one, found by type id. */
 #ifndef TAMIS_FORMATS_KERNELS_INTERNAL_H
 #define TAMIS_FORMATS_KERNELS_INTERNAL_H
 
@@ -6,11 +6,17 @@
 
 #define TAMIS_N_TYPE_IDS 67 /* highest id, and one */
 
+/* The levels in order; tamis_formats_cpu() names them. */
+enum { TAMIS_LEVEL_PLAIN, TAMIS_LEVEL_AVX2, TAMIS_LEVEL_AVX512, TAMIS_N_LEVELS };
+/* The level in use, as tamis_formats_init() chose it. */
+int tamis_cpu_level(void);
+
 typedef void tamis_decode_fn(const uint8_t *blocks, float *x, int64_t n_elems);
 
 /* NULL where the level has nothing better than the plain version. */
 typedef struct tamis_kernels {
     const char *name;
+    int level;
     tamis_decode_fn *decode[TAMIS_N_TYPE_IDS];
 } tamis_kernels;
 

@@ -162,12 +162,10 @@ tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path,
 
 /* What is known of some rows of a tensor; sums over rows in their order. */
 typedef struct row_sums {
-    double error, norm; /* sums of (x - x')^2 and x^2 */
-    uint64_t hash;      /* of the bytes, by position: these add up */
+    tamis_row_error sums; /* of what became of the weights; 0 for what is copied */
+    uint64_t hash;        /* of the bytes, by position: these add up */
 } row_sums;
 
-/* Add n weights and what they became. */
-void row_sums_add(row_sums *sums, const float *x, const float *decoded, int64_t n);
 uint64_t row_hash(const void *bytes, size_t n_bytes, uint64_t i_item);
 /* Read the written, not yet committed output back and hold it against `expected` [n_steps]; items
  * of rows as the run made them. Sets the steps' errors. */

@@ -179,7 +179,7 @@ static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, flo
     if (st || !r->plan->self_check) return st;
     float *decoded = x + r->row_elems_max;
     tamis_decode(p->step->type, blocks, decoded, n);
-    row_sums_add(sums, x, decoded, n);
+    tamis_add_row_error(x, decoded, n, &sums->sums);
     return TAMIS_OK;
 }
 
@@ -225,8 +225,9 @@ static tamis_status collect(run *r, const piece *p, uint64_t n_items, tamis_erro
     row_sums unused = {0}, *sums = &r->sums[p->step - r->plan->steps];
     for (uint64_t i = 0; i < n_items; i++) {
         const item_result *result = &r->results[i];
-        sums->error += result->sums.error;
-        sums->norm += result->sums.norm;
+        sums->sums.error += result->sums.sums.error;
+        sums->sums.norm += result->sums.sums.norm;
+        sums->sums.decoded += result->sums.sums.decoded;
         sums->hash += result->sums.hash;
         if (result->bad_row == NO_ROW) continue;
         tamis_status st = do_row(r, result->bad_row, 0, &unused, err);

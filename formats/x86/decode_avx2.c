@@ -5,6 +5,7 @@
 
 const tamis_kernels tamis_kernels_avx2 = {
     .name = "avx2",
+    .level = TAMIS_LEVEL_AVX2,
     .decode =
         {
 #include "formats/decode_by_id_internal.h"

@@ -5,6 +5,7 @@
 
 const tamis_kernels tamis_kernels_avx512 = {
     .name = "avx512",
+    .level = TAMIS_LEVEL_AVX512,
     .decode =
         {
 #include "formats/decode_by_id_internal.h"

@@ -1,4 +1,5 @@
 /* encode_fixed_avx2.c - the fixed encoders compiled for AVX2. */
+#define TAMIS_LANES 8
 #include "formats/encode_fixed_internal.h"
 
 const tamis_encoders tamis_fixed_avx2 = {
