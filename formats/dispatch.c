@@ -10,9 +10,19 @@
 #include <cpuid.h>
 #endif
 
+#include "formats/decode_around_internal.h"
 #include "formats/kernels_internal.h"
 
-static const tamis_kernels kernels_plain = {.name = "plain", .level = TAMIS_LEVEL_PLAIN};
+/* Floats of one call from which stores go around the caches: 16 MiB. */
+enum { AROUND_FROM_ELEMS = 4 << 20 };
+
+static const tamis_kernels kernels_plain = {
+    .name = "plain",
+    .level = TAMIS_LEVEL_PLAIN,
+#if defined(__x86_64__)
+    .decode_around = decode_around,
+#endif
+};
 
 /* Written by tamis_formats_init() before threads start. */
 static const tamis_kernels *active = &kernels_plain;
@@ -53,5 +63,9 @@ const char *tamis_formats_cpu(void) {
 void tamis_decode(const tamis_type *type, const uint8_t *blocks, float *x, int64_t n_elems) {
     tamis_decode_fn *decode = active->decode[type->id];
     if (!decode) decode = type->decode;
-    decode(blocks, x, n_elems);
+    if (n_elems >= AROUND_FROM_ELEMS && active->decode_around) {
+        active->decode_around(type, decode, blocks, x, n_elems);
+    } else {
+        decode(blocks, x, n_elems);
+    }
 }

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "formats/formats.h"
+
 #define TAMIS_N_TYPE_IDS 67 /* highest id, and one */
 
 /* The levels in order; tamis_formats_cpu() names them. */
@@ -18,6 +20,10 @@ typedef struct tamis_kernels {
     const char *name;
     int level;
     tamis_decode_fn *decode[TAMIS_N_TYPE_IDS];
+    /* The same through `decode`, but with stores that go around the caches: for large outputs.
+     * NULL where the level has no such stores. */
+    void (*decode_around)(const tamis_type *type, tamis_decode_fn *decode, const uint8_t *blocks,
+                          float *x, int64_t n_elems);
 } tamis_kernels;
 
 extern const tamis_kernels tamis_kernels_avx2;

@@ -68,10 +68,52 @@ static void test_level(void **state) {
     check_level(*state);
 }
 
+/* Outputs of many MiB in one call, at any place in a cache line, are written another way. */
+static void check_large(const tamis_type *t, int64_t shift) {
+    enum { GUARD = 32 };
+    int64_t n_blocks = (4 << 20) / t->block_elems + 3;
+    int64_t n = n_blocks * t->block_elems;
+    uint8_t *large = malloc((size_t)n_blocks * t->block_bytes);
+    float *plain = malloc((size_t)n * sizeof *plain);
+    float *room = aligned_alloc(64, (size_t)(n / 16 + 2) * 64 + GUARD * sizeof *room);
+    assert_true(large && plain && room);
+    int64_t n_once = N_BYTES / t->block_bytes;
+    for (int64_t at = 0; at < n_blocks; at += n_once) {
+        int64_t n_part = n_blocks - at < n_once ? n_blocks - at : n_once;
+        memcpy(large + at * t->block_bytes, blocks, (size_t)n_part * t->block_bytes);
+    }
+    float *x = room + shift;
+    memset(room, 0x55, (size_t)(shift + n + 1) * sizeof *room);
+    t->decode(large, plain, n);
+    tamis_decode(t, large, x, n);
+    for (int64_t i = -shift; i < n + 1; i++) {
+        bool is_outside = i < 0 || i == n;
+        uint32_t want_bits = is_outside ? 0x55555555 : tamis_f32_bits(plain[i]);
+        if (!is_outside && isnan(plain[i]) && isnan(x[i])) continue;
+        if (tamis_f32_bits(x[i]) != want_bits)
+            fail_msg("%s %s element %lld of a large output, %lld floats into a line: %08x, not "
+                     "%08x",
+                     tamis_formats_cpu(), t->name, (long long)i, (long long)shift,
+                     tamis_f32_bits(x[i]), want_bits);
+    }
+    free(large);
+    free(plain);
+    free(room);
+}
+
+static void test_large_outputs(void **state) {
+    if (!use_cpu(*state)) return;
+    check_large(tamis_type_by_name("f16"), 0);
+    check_large(tamis_type_by_name("q8_0"), 1);
+    check_large(tamis_type_by_name("q6_K"), 15);
+    check_large(tamis_type_by_name("iq4_xs"), 4);
+}
+
 int main(void) {
     fill_random();
     const struct CMUnitTest tests[] = {
         CPU_LEVEL_TESTS(test_level),
+        CPU_LEVEL_TESTS(test_large_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* decode_avx512.c - the decode bodies compiled for AVX-512 F, BW, VL, DQ and F16C.
  * Only dispatch.c reaches these, after asking the CPU. */
 #include "formats/kernels_internal.h"
+#include "formats/decode_around_internal.h"
 #include "formats/decode_internal.h"
 
 const tamis_kernels tamis_kernels_avx512 = {
@@ -10,4 +11,5 @@ const tamis_kernels tamis_kernels_avx512 = {
         {
 #include "formats/decode_by_id_internal.h"
         },
+    .decode_around = decode_around,
 };
