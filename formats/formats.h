@@ -141,6 +141,19 @@ tamis_status tamis_encode_row(const tamis_type *type, const float *x, const floa
                               tamis_effort effort, uint8_t *blocks, int64_t n_elems,
                               tamis_error *err) TAMIS_MUST_USE;
 
+/* The longest segment of tamis_encode_segment(). */
+enum { TAMIS_SEGMENT_MAX = 256 };
+
+/* Encode part of a row for inputs that are correlated: the least (x - y)' H (x - y) that the search
+ * finds, y being what decodes. Never above what tamis_encode_row() reaches with the diagonal of H.
+ * x [n_elems]: the target, which error feedback may have moved away from the weights; form
+ * [n_elems][n_elems]: H, symmetric and positive semi-definite, a block of X'X. n_elems is a
+ * multiple of the type's block and at most TAMIS_SEGMENT_MAX (else TAMIS_BAD_USAGE). Errors as
+ * tamis_encode_row(). */
+tamis_status tamis_encode_segment(const tamis_type *type, const float *x, const float *form,
+                                  tamis_effort effort, uint8_t *blocks, int64_t n_elems,
+                                  tamis_error *err) TAMIS_MUST_USE;
+
 /* Index of the first value of x whose magnitude is above `largest` or that is NaN; n when there is
  * none. */
 int64_t tamis_find_above(const float *x, int64_t n, float largest);
