@@ -135,7 +135,7 @@ static const tamis_type types[] = {
       .fallback_id = -1, .decode = mxfp4_decode,
       .fields = {{ 0, 1, 1, 1, TAMIS_FIELD_E8M0 }} },
     { .id = 40, .name = "nvfp4", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 64, .block_bytes = 36,
-      .fallback_id = -1, .decode = nvfp4_decode },
+      .fallback_id = TAMIS_TYPE_IQ4_NL, .decode = nvfp4_decode },
     { .id = 41, .name = "q1_0", .class = TAMIS_CLASS_QUANTIZED, .block_elems = 128, .block_bytes = 18,
       .fallback_id = -1, .decode = q1_0_decode,
       .fields = {{ 0, 1, 2, 2, TAMIS_FIELD_F16 }} },

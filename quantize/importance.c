@@ -150,8 +150,7 @@ static tamis_status attach(const tamis_quantize_plan *plan, const tamis_quantize
     const tamis_gguf_tensor *t = s->tensor;
     *is_lacking = false;
     if (s->type == t->type) return TAMIS_OK;
-    bool is_needed = mix_needs_importance(o->file_type, s->type, s->name) ||
-                     s->type->importance == TAMIS_IMPORTANCE_REQUIRED;
+    bool is_needed = mix_needs_importance(o->file_type, s->type, s->name);
     if (!is_needed && s->type->importance == TAMIS_IMPORTANCE_IGNORED) return TAMIS_OK;
     const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, t->name);
     bool is_empty = e && !is_counted(e);

@@ -97,8 +97,7 @@ static tamis_status read_type(const char *text, const char *option, const tamis_
     *out = tamis_type_by_name(text);
     if (!*out) return tamis_fail(err, TAMIS_BAD_USAGE, "%s: unknown type '%s'", option, text);
     if (!tamis_can_encode(*out))
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: %s cannot be encoded yet", option,
-                          (*out)->name);
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: %s cannot be encoded", option, (*out)->name);
     return TAMIS_OK;
 }
 
@@ -238,7 +237,7 @@ static int sort_offered(const tamis_file_type *sorted[64]) {
     int n_rows, n = 0;
     const tamis_file_type *rows = tamis_file_type_table(&n_rows);
     for (int i = 0; i < n_rows && n < 64; i++) {
-        if (!rows[i].help) continue;
+        if (!rows[i].help || !tamis_file_type_is_offered(&rows[i])) continue;
         int at = n++;
         for (; at > 0 && base_bits(sorted[at - 1]) > base_bits(&rows[i]); at--)
             sorted[at] = sorted[at - 1];
@@ -272,13 +271,13 @@ static char *describe_types(void) {
         "Without an output the result is ggml-model-TYPE.gguf beside the input. TYPE is a name or "
         "a number, case does not matter; bits are bits per weight of most tensors, and a mix "
         "gives more to those that need them:\n\n"
-        "  TYPE    number    bits  remark\n");
+        "  TYPE     number    bits  remark\n");
     for (int i = 0; i < n_rows; i++)
         if (rows[i]->id >= 0)
-            fprintf(f, "  %-8s %5d  %6.3f  %s\n", rows[i]->name, rows[i]->id, base_bits(rows[i]),
+            fprintf(f, "  %-9s %5d  %6.3f  %s\n", rows[i]->name, rows[i]->id, base_bits(rows[i]),
                     rows[i]->help);
         else
-            fprintf(f, "  %-8s %5s  %6s  %s\n", rows[i]->name, "-", "-", rows[i]->help);
+            fprintf(f, "  %-9s %5s  %6s  %s\n", rows[i]->name, "-", "-", rows[i]->help);
     print_refused(f);
     if (fclose(f) == 0) return text;
     free(text);

@@ -68,34 +68,35 @@ enum {
     FT_TQ1_0 = 36,
     FT_TQ2_0 = 37,
     FT_MXFP4_MOE = 38,
+    FT_NVFP4 = 39,
     FT_Q2_0 = 41,
 };
 
 /* clang-format off */
 static const tamis_file_type file_types[] = {
-    {40, "Q1_0", Q1_0, NULL},
-    {41, "Q2_0", Q2_0, NULL},
+    {40, "Q1_0", Q1_0, "the sign and a scale per 128 weights; for models trained so"},
+    {41, "Q2_0", Q2_0, "four levels and a scale per 64 weights"},
     { 2, "Q4_0", Q4_0, "one scale per 32 weights"},
     { 3, "Q4_1", Q4_1, "scale and minimum per 32 weights"},
-    {38, "MXFP4_MOE", MXFP4, NULL},
-    {39, "NVFP4", NVFP4, NULL},
+    {38, "MXFP4_MOE", MXFP4, "4-bit floats for experts, Q8_0 for the rest"},
+    {39, "NVFP4", NVFP4, "4-bit floats, a scale per 16 weights and one per tensor"},
     { 8, "Q5_0", Q5_0, "one scale per 32 weights"},
     { 9, "Q5_1", Q5_1, "scale and minimum per 32 weights"},
-    {19, "IQ2_XXS", IQ2_XXS, NULL},
-    {20, "IQ2_XS", IQ2_XS, NULL},
-    {28, "IQ2_S", IQ2_XS, NULL},
-    {29, "IQ2_M", IQ2_S, NULL},
-    {24, "IQ1_S", IQ1_S, NULL},
-    {31, "IQ1_M", IQ1_M, NULL},
-    {36, "TQ1_0", TQ1_0, NULL},
-    {37, "TQ2_0", TQ2_0, NULL},
+    {19, "IQ2_XXS", IQ2_XXS, "codebook; needs --imatrix"},
+    {20, "IQ2_XS", IQ2_XS, "codebook; needs --imatrix"},
+    {28, "IQ2_S", IQ2_XS, "mix: IQ2_XS, attention values and output as IQ3_S; needs --imatrix"},
+    {29, "IQ2_M", IQ2_S, "mix: IQ2_S, attention values and output as IQ3_S; needs --imatrix"},
+    {24, "IQ1_S", IQ1_S, "codebook, heavy loss; needs --imatrix"},
+    {31, "IQ1_M", IQ1_M, "codebook, heavy loss; needs --imatrix"},
+    {36, "TQ1_0", TQ1_0, "three levels; for models trained so"},
+    {37, "TQ2_0", TQ2_0, "three levels, faster to decode; for models trained so"},
     {10, "Q2_K", Q2_K, "mix: attention and ffn_down as Q3_K or Q4_K; use --imatrix"},
     {21, "Q2_K_S", Q2_K, "mix: the first ffn_down as Q4_K; needs --imatrix"},
-    {23, "IQ3_XXS", IQ3_XXS, NULL},
-    {26, "IQ3_S", IQ3_S, NULL},
-    {27, "IQ3_M", IQ3_S, NULL},
+    {23, "IQ3_XXS", IQ3_XXS, "mix: queries and keys as IQ2_S; needs --imatrix"},
+    {26, "IQ3_S", IQ3_S, "codebook; use --imatrix"},
+    {27, "IQ3_M", IQ3_S, "mix: attention values and output as Q4_K; use --imatrix"},
     {12, "Q3_K", Q3_K, "same as Q3_K_M"},
-    {22, "IQ3_XS", IQ3_S, NULL},
+    {22, "IQ3_XS", IQ3_S, "mix: queries, keys and most of ffn_up as IQ3_XXS; needs --imatrix"},
     {11, "Q3_K_S", Q3_K, "all alike but the output head"},
     {12, "Q3_K_M", Q3_K, "mix: attention values and output, ffn_down as Q4_K or Q5_K"},
     {13, "Q3_K_L", Q3_K, "mix: the same as Q5_K"},
@@ -156,6 +157,7 @@ static const mix_rule rules[] = {
     {C_EMBEDDING, 0, Q2_K, FT(IQ2_XXS) | FT(IQ2_XS) | FT(IQ1_S) | FT(IQ1_M)},
     {C_EMBEDDING, 0, IQ3_S, SM | FT(IQ3_XXS)},
     {C_EMBEDDING, 0, Q4_K, FT(TQ1_0) | FT(TQ2_0) | FT(Q2_0)},
+    {C_EMBEDDING, 0, Q6_K, FT(NVFP4)}, /* the rest of that file type is one type */
     /* the file types below 3 bits */
     {C_VLIKE, GQA4_OR_X4, Q4_K, LOW},
     {C_VLIKE, 0, IQ3_S, SM},
@@ -179,7 +181,7 @@ static const mix_rule rules[] = {
     {C_VLIKE, MORE, Q6_K, FT(Q4_K_M) | FT(Q5_K_M)},
     {C_VLIKE, FIRST4, Q5_K, FT(Q4_K_S)},
     /* keys and queries */
-    {C_K, X8, Q8_0, ~LOW},
+    {C_K, X8, Q8_0, ~(LOW | FT(NVFP4))},
     {C_K | C_Q, 0, IQ3_XXS, FT(IQ3_XS)},
     {C_K | C_Q, 0, IQ2_S, FT(IQ3_XXS)},
     /* feed-forward, down */
@@ -288,12 +290,9 @@ bool mix_is_native(const tamis_type *type) {
 
 bool mix_needs_importance(const tamis_file_type *file_type, const tamis_type *type,
                           const char *name) {
-    static const int32_t needy[] = {IQ3_XXS, IQ2_XXS, IQ2_XS, IQ2_S, IQ1_M, IQ1_S};
     if (mix_is_output(name) || mix_is_embedding(name)) return false;
-    if (type->id == Q2_K && file_type->id == FT_Q2_K_S) return true;
-    for (size_t i = 0; i < COUNT(needy); i++)
-        if (type->id == needy[i]) return true;
-    return false;
+    return type->importance == TAMIS_IMPORTANCE_REQUIRED ||
+           (type->id == Q2_K && file_type->id == FT_Q2_K_S);
 }
 
 /* --- facts about the model --- */
@@ -364,7 +363,10 @@ tamis_status mix_state_init(mix_state *mix, const tamis_gguf *g, const key_overr
     if (st == TAMIS_OK)
         st = arch_int(g, overrides, arch, "attention.head_count_kv", n_heads, &n_heads_kv, err);
     if (st == TAMIS_OK) st = arch_int(g, overrides, arch, "expert_count", 0, &mix->n_experts, err);
+    if (st == TAMIS_OK)
+        st = arch_int(g, overrides, arch, "nextn_predict_layers", 0, &mix->n_further_layers, err);
     if (st) return st;
+    mix->arch = arch;
     mix->n_heads_per_kv = n_heads_kv > 0 ? n_heads / n_heads_kv : 0;
     mix->is_falcon = is_arch(arch, "falcon");
     mix->is_70b = (mix->n_layers == 80 &&
@@ -458,7 +460,7 @@ int32_t mix_choose(mix_state *mix, const tamis_file_type *file_type, const tamis
         type_id = r->type_id;
         break;
     }
-    if (category == C_VLIKE && !(ft & LOW)) {
+    if (category == C_VLIKE && !(ft & (LOW | FT(NVFP4)))) {
         if (mix->is_70b && (type_id == Q3_K || type_id == Q4_K)) type_id = Q5_K;
         if (mix->n_experts == 8) type_id = Q8_0;
     }

@@ -16,12 +16,16 @@ static int compare_steps(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+static void sort_steps(tamis_quantize_plan *plan, const tamis_quantize_options *o) {
+    if (!o->keep_split)
+        qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, compare_steps);
+}
+
 /* The tensors of the result in its order: sorted, or with --keep-split as in the source. */
 static tamis_status list_steps(tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                const layer_map *layers, tamis_error *err) {
     tamis_status st = layer_map_list_steps(layers, plan, err);
-    if (st == TAMIS_OK && !o->keep_split)
-        qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, compare_steps);
+    if (st == TAMIS_OK) sort_steps(plan, o);
     return st;
 }
 
@@ -148,7 +152,7 @@ static tamis_status check_source(const tamis_quantize_plan *plan, const tamis_qu
         return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': %s cannot be decoded to weights",
                           path, s->tensor->name, from->name);
     if (!tamis_can_encode(s->type))
-        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s': %s cannot be encoded yet",
+        return tamis_fail(err, TAMIS_BAD_USAGE, "tensor '%s': %s cannot be encoded",
                           s->tensor->name, s->type->name);
     return TAMIS_OK;
 }
@@ -179,6 +183,7 @@ static tamis_status check_used(const tamis_quantize_plan *plan, const chooser *c
     return TAMIS_OK;
 }
 
+/* The types of all tensors, their importance, and the scales beside them. */
 static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_options *o,
                                const key_overrides *overrides, type_rules *rules,
                                tamis_error *err) {
@@ -196,6 +201,9 @@ static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_o
     }
     if (st == TAMIS_OK) st = type_rules_check(rules, plan, o, err);
     if (st == TAMIS_OK) st = check_used(plan, &c, err);
+    if (st == TAMIS_OK) st = importance_attach(plan, o, err);
+    if (st == TAMIS_OK) st = scales_plan(plan, &c.mix, err);
+    if (st == TAMIS_OK) sort_steps(plan, o);
     return st;
 }
 
@@ -205,11 +213,13 @@ static tamis_status count_bytes(tamis_quantize_plan *plan, tamis_error *err) {
     for (int64_t i = 0; i < plan->n_steps; i++) {
         tamis_quantize_step *s = &plan->steps[i];
         uint64_t row_bytes = 0;
+        uint64_t n_source = s->is_made ? 0 : s->tensor->n_bytes;
+        uint64_t n_elems = s->is_made ? 0 : tamis_tensor_n_elems(s->tensor);
         if (!tamis_type_row_bytes(s->type, s->tensor->ne[0], &row_bytes) ||
             !tamis_mul_u64(row_bytes, tamis_tensor_n_rows(s->tensor), &s->n_bytes) ||
             !tamis_add_u64(plan->result_bytes, s->n_bytes, &plan->result_bytes) ||
-            !tamis_add_u64(plan->source_bytes, s->tensor->n_bytes, &plan->source_bytes) ||
-            !tamis_add_u64(plan->n_elems, tamis_tensor_n_elems(s->tensor), &plan->n_elems))
+            !tamis_add_u64(plan->source_bytes, n_source, &plan->source_bytes) ||
+            !tamis_add_u64(plan->n_elems, n_elems, &plan->n_elems))
             return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s' is too large",
                               tamis_gguf_path(plan->source), s->tensor->name);
         plan->n_encoded += s->type != s->tensor->type;
@@ -282,7 +292,7 @@ static tamis_status list_inputs(tamis_quantize_plan *plan, const tamis_quantize_
 
 static tamis_status check_options(const tamis_quantize_options *o, tamis_error *err) {
     if (!tamis_file_type_is_offered(o->file_type))
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: its type %s cannot be encoded yet",
+        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: its type %s cannot be encoded",
                           o->file_type->name, tamis_type_by_id(o->file_type->base_type_id)->name);
     if (o->n_include > 0 && o->n_exclude > 0)
         return tamis_fail(err, TAMIS_BAD_USAGE,
@@ -320,7 +330,6 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source, const tamis_quant
     if ((st = list_inputs(plan, o, err))) goto out;
     if ((st = list_steps(plan, o, &layers, err))) goto out;
     if ((st = choose_all(plan, o, &overrides, rules, err))) goto out;
-    if ((st = importance_attach(plan, o, err))) goto out;
     if ((st = count_bytes(plan, err))) goto out;
     if ((st = prepare_writer(plan, o, &overrides, &layers, err))) goto out;
     *out = plan;
@@ -337,6 +346,7 @@ void tamis_quantize_plan_free(tamis_quantize_plan *plan) {
     if (!plan) return;
     tamis_gguf_writer_free(plan->writer);
     tamis_imatrix_release(&plan->imatrix);
+    scales_release(plan);
     for (uint64_t i = 0; i < plan->n_inputs; i++)
         free(plan->inputs[i]);
     free(plan->inputs);

@@ -67,6 +67,8 @@ typedef struct tamis_quantize_step {
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
     uint64_t n_bytes;                      /* in the result, without padding */
     const char *remark;                    /* why it is not what one may expect, or NULL */
+    struct tensor_scale *scale;            /* what multiplies its decoded weights, or NULL */
+    bool is_made;          /* a scale beside a weight: measured by the run, in no source */
     double relative_error; /* |x - x'| / |x| over all its weights, set by the run's self-check;
                               0 for what is copied */
 } tamis_quantize_step;
@@ -76,7 +78,9 @@ typedef struct tamis_quantize_plan {
     const tamis_file_type *file_type;
     tamis_quantize_step *steps; /* in order of the result */
     int64_t n_steps;
-    char *names;     /* behind the steps' names when layers were dropped */
+    char *names;                 /* behind the steps' names when layers were dropped */
+    struct tensor_scale *scales; /* [n_scales] of the steps */
+    int64_t n_scales;
     bool self_check; /* the run reads its result back */
     tamis_effort effort;
     bool is_checked; /* it has done so: the steps' errors are known */

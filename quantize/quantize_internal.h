@@ -3,6 +3,8 @@
 #ifndef TAMIS_QUANTIZE_QUANTIZE_INTERNAL_H
 #define TAMIS_QUANTIZE_QUANTIZE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/threads.h"
 #include "quantize/quantize.h"
 
@@ -81,8 +83,10 @@ uint64_t importance_n_matrices(const tamis_imatrix_entry *e, const tamis_gguf_te
 /* What a model has that the rules ask about, and the running indices they count by. Tensors must
  * be asked about in the order of the result. */
 typedef struct mix_state {
+    tamis_bytes arch; /* borrowed from the model or the override */
     bool is_falcon, is_70b, is_tied, has_imatrix;
     int64_t n_layers, n_vlike, n_heads_per_kv, n_experts;
+    int64_t n_further_layers; /* the last of n_layers, which predict further tokens */
     int64_t i_vlike, i_down, i_gate, i_up;
 } mix_state;
 
@@ -107,6 +111,33 @@ bool mix_is_embedding(const char *name);
 bool mix_is_output(const char *name);
 /* Layer number of "blk.N.", or -1. */
 int64_t mix_layer_of(const char *name);
+
+/* --- scales.c: scales beside weights --- */
+
+/* What multiplies the decoded weights of a tensor, a value for each of its matrices. */
+typedef struct tensor_scale {
+    const tamis_gguf_tensor *weight; /* of the source */
+    uint64_t n_values;
+    float *source; /* [n_values] of the scale beside the source's weight; NULL: there is none */
+    float *made;   /* [n_values] of the result's, measured by the run; NULL: it gets none */
+    bool is_measured;
+    const tamis_gguf_tensor *taken[2]; /* of the source, for which `source` stands; may be NULL */
+    tamis_gguf_tensor tensor;          /* that holds `made` */
+    char name[64];
+} tensor_scale;
+
+/* Give the steps their scales: those of the source that decoding takes in, and those made for
+ * types whose format has one. The steps of the former go, those of the latter come. */
+tamis_status scales_plan(tamis_quantize_plan *plan, const mix_state *mix,
+                         tamis_error *err) TAMIS_MUST_USE;
+void scales_release(tamis_quantize_plan *plan);
+/* Set what the result's scale will hold, once: one pass over the weight. `bytes` has room for
+ * n_rows_max rows of it, `row` [ne0] for one decoded. Unset when stopped. */
+tamis_status scale_measure(const tamis_gguf *g, tensor_scale *s, uint8_t *bytes,
+                           uint64_t n_rows_max, float *row, const atomic_bool *is_stopped,
+                           tamis_error *err) TAMIS_MUST_USE;
+/* n decoded weights of a matrix times the source's scale, over the result's. */
+void scale_take_in(const tensor_scale *s, uint64_t i_matrix, float *x, int64_t n);
 
 /* --- rules.c: the user's --tensor-type and --tensor-type-file --- */
 

@@ -24,11 +24,12 @@ static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, in
         tamis_info(log, "[%4lld/%4lld] %-36s %7s            %7.4f bpw %10s%s%s", (long long)i + 1,
                    (long long)plan->n_steps, name, s->type->name, bpw, size, comma, remark);
     else
-        tamis_info(log, "[%4lld/%4lld] %-36s %7s -> %-7s %7.4f bpw %10s%s%s%s%s", (long long)i + 1,
-                   (long long)plan->n_steps, name, s->tensor->type->name, s->type->name, bpw, size,
-                   s->importance ? "  importance" : "", s->type != s->wanted ? "  instead of " : "",
-                   s->type != s->wanted ? s->wanted->name : "",
-                   s->type != s->wanted ? ": rows do not divide into its blocks" : "");
+        tamis_info(
+            log, "[%4lld/%4lld] %-36s %7s -> %-7s %7.4f bpw %10s%s%s%s%s%s%s", (long long)i + 1,
+            (long long)plan->n_steps, name, s->tensor->type->name, s->type->name, bpw, size,
+            s->importance ? "  importance" : "", s->type != s->wanted ? "  instead of " : "",
+            s->type != s->wanted ? s->wanted->name : "",
+            s->type != s->wanted ? ": rows do not divide into its blocks" : "", comma, remark);
 }
 
 /* "3 q4_K as q5_0, 1 q6_K as q8_0": the fallbacks by kind, in order of their first tensor. */
@@ -121,17 +122,17 @@ void tamis_quantize_report_result(const tamis_quantize_plan *plan, const char *o
 static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize_step *s) {
     cJSON *o = cJSON_CreateObject();
     tamis_json_add_bytes(o, "name", s->name, strlen(s->name));
-    if (s->name != s->tensor->name)
+    if (s->name != s->tensor->name && !s->is_made)
         tamis_json_add_bytes(o, "source_name", s->tensor->name, strlen(s->tensor->name));
     cJSON *ne = cJSON_AddArrayToObject(o, "ne");
     for (int32_t d = 0; d < s->tensor->n_dims; d++)
         cJSON_AddItemToArray(ne, cJSON_CreateNumber((double)s->tensor->ne[d]));
-    cJSON_AddStringToObject(o, "source_type", s->tensor->type->name);
+    if (!s->is_made) cJSON_AddStringToObject(o, "source_type", s->tensor->type->name);
     cJSON_AddStringToObject(o, "type", s->type->name);
     if (s->wanted != s->type) cJSON_AddStringToObject(o, "fallback_from", s->wanted->name);
     if (s->remark) cJSON_AddStringToObject(o, "remark", s->remark);
     cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
-    tamis_json_add_uint(o, "source_bytes", s->tensor->n_bytes);
+    tamis_json_add_uint(o, "source_bytes", s->is_made ? 0 : s->tensor->n_bytes);
     tamis_json_add_uint(o, "bytes", s->n_bytes);
     if (plan->is_checked) tamis_json_add_double(o, "relative_error", s->relative_error);
     return o;

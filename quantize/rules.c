@@ -116,8 +116,8 @@ static tamis_status parse_rule(const type_rules *rules, type_rule *rule, tamis_e
         return tamis_fail(err, code_of(rule), "%s: '%s': unknown type '%s'", rule->origin, text,
                           shown(equals + 1, name));
     if (!tamis_can_encode(rule->type))
-        return tamis_fail(err, code_of(rule), "%s: '%s': %s cannot be encoded yet", rule->origin,
-                          text, rule->type->name);
+        return tamis_fail(err, code_of(rule), "%s: '%s': %s cannot be encoded", rule->origin, text,
+                          rule->type->name);
     return compile(rules, rule, (size_t)(equals - rule->text), err);
 }
 

@@ -44,9 +44,10 @@ typedef struct run {
     tamis_queue *empty, *filled, *encoded;
     atomic_bool is_stopped;
     /* encoding */
-    float *scratch; /* [pool size][2][longest row]: a row, and what became of it */
+    float *scratch; /* [pool size][2][longest row]: a row, and what became of it; the reader's */
     uint64_t row_elems_max;
-    float *weights; /* of the current step, or NULL */
+    float *weights;     /* of the current step, or NULL */
+    float *scanned_row; /* of the reader, for the scales it measures */
     const tamis_quantize_step *current;
     const piece *work;
     item_result *results; /* [items of a piece] */
@@ -78,6 +79,16 @@ static uint64_t rows_per_piece(const run *r, const tamis_gguf_tensor *t) {
 
 /* --- reading --- */
 
+/* A scale beside a weight is known before either is handed on: the reader looks at the weight on
+ * its own, while what lies before is encoded. */
+static tamis_status measure_scale(run *r, const tamis_quantize_step *s, uint8_t *bytes,
+                                  tamis_error *err) {
+    if (!s->scale) return TAMIS_OK;
+    uint64_t n_rows_max = rows_per_piece(r, s->scale->weight);
+    return scale_measure(r->plan->source, s->scale, bytes, n_rows_max, r->scanned_row,
+                         &r->is_stopped, err);
+}
+
 static tamis_status read_step(run *r, const tamis_quantize_step *s, tamis_error *err) {
     uint64_t n_rows = tamis_tensor_n_rows(s->tensor), step = rows_per_piece(r, s->tensor);
     uint64_t row_bytes = tamis_tensor_row_bytes(s->tensor);
@@ -89,8 +100,13 @@ static tamis_status read_step(run *r, const tamis_quantize_step *s, tamis_error 
         p->row = row;
         p->n_rows = min_u64(step, n_rows - row);
         p->in_bytes = p->n_rows * row_bytes;
-        tamis_status st = tamis_gguf_read_tensor(r->plan->source, s->tensor, row * row_bytes,
-                                                 p->in_bytes, p->in, err);
+        tamis_status st = measure_scale(r, s, p->in, err);
+        if (st) return st;
+        if (s->is_made)
+            memcpy(p->in, s->scale->made, p->in_bytes);
+        else
+            st = tamis_gguf_read_tensor(r->plan->source, s->tensor, row * row_bytes, p->in_bytes,
+                                        p->in, err);
         if (st) return st;
         if (!tamis_queue_push(r->filled, p)) return TAMIS_OK;
     }
@@ -168,18 +184,26 @@ static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, flo
     uint64_t in_row = p->in_bytes / p->n_rows, out_row = p->out_bytes / p->n_rows;
     int64_t n = (int64_t)t->ne[0];
     const float *importance = NULL;
+    const tensor_scale *scale = p->step->scale;
+    uint64_t i_matrix = (p->row + i_row) / t->ne[1];
+    double factor = scale && scale->made ? (double)scale->made[i_matrix] : 1;
     if (r->weights) {
         uint64_t n_matrices = importance_n_matrices(p->step->importance, t);
-        importance = r->weights + (p->row + i_row) / t->ne[1] % n_matrices * t->ne[0];
+        importance = r->weights + i_matrix % n_matrices * t->ne[0];
     }
     tamis_decode(t->type, p->in + i_row * in_row, x, n);
+    if (scale) scale_take_in(scale, i_matrix, x, n);
     uint8_t *blocks = p->out + i_row * out_row;
     tamis_status st =
         tamis_encode_row(p->step->type, x, importance, r->plan->effort, blocks, n, err);
     if (st || !r->plan->self_check) return st;
     float *decoded = x + r->row_elems_max;
     tamis_decode(p->step->type, blocks, decoded, n);
-    tamis_add_row_error(x, decoded, n, &sums->sums);
+    tamis_row_error scaled = {0};
+    tamis_add_row_error(x, decoded, n, &scaled);
+    sums->sums.error += scaled.error * factor * factor;
+    sums->sums.norm += scaled.norm * factor * factor;
+    sums->sums.decoded += scaled.decoded * factor * factor;
     return TAMIS_OK;
 }
 
@@ -277,7 +301,7 @@ static tamis_status encode_all(run *r, tamis_error *err) {
         if (tamis_interrupted()) return tamis_fail_interrupted(err);
         tamis_status st = encode_piece(r, p, err);
         if (st) return st;
-        tamis_progress_advance(r->progress, p->in_bytes);
+        if (!p->step->is_made) tamis_progress_advance(r->progress, p->in_bytes);
         if (!tamis_queue_push(r->encoded, p)) break;
     }
     return TAMIS_OK;
@@ -322,7 +346,8 @@ static tamis_status allocate(run *r, tamis_error *err) {
         if (s->importance && s->importance->n_values > n_weights)
             n_weights = s->importance->n_values;
     }
-    bool fits = tamis_mul_u64(r->row_elems_max, 2 * (uint64_t)tamis_pool_size(r->pool), &n_scratch);
+    uint64_t n_scratch_rows = 2 * (uint64_t)tamis_pool_size(r->pool) + 1;
+    bool fits = tamis_mul_u64(r->row_elems_max, n_scratch_rows, &n_scratch);
     for (r->piece_elems = PIECE_ELEMS_MAX; fits; r->piece_elems /= 2) {
         fits = piece_bytes(r, &in, &out) && in < UINT64_MAX / 32 && out < UINT64_MAX / 32 &&
                n_scratch < UINT64_MAX / 32 && n_weights < UINT64_MAX / 32;
@@ -339,6 +364,7 @@ static tamis_status allocate(run *r, tamis_error *err) {
     }
     r->taken_bytes = total;
     r->scratch = tamis_alloc_array(n_scratch, sizeof *r->scratch, err);
+    r->scanned_row = r->scratch ? r->scratch + n_scratch - r->row_elems_max : NULL;
     r->results = r->scratch ? tamis_alloc_array(items_max(r), sizeof *r->results, err) : NULL;
     r->sums =
         r->results ? tamis_alloc_array((uint64_t)r->plan->n_steps, sizeof *r->sums, err) : NULL;

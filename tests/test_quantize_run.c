@@ -288,7 +288,7 @@ static void refuses_with_a_reason(void **state) {
         {"fixtures/gguf/odd/type-retired.gguf", "Q8_0", {0}, TAMIS_BAD_INPUT, {"4", "retired"}},
         {"fixtures/imatrix/wide.Q4_0.gguf", "Q8_0", {0}, TAMIS_BAD_INPUT, {"--allow-requantize", "q6_K"}},
         {"fixtures/arch/qwen3.gguf", "Q2_K_S", {0}, TAMIS_BAD_USAGE, {"--imatrix", "blk.0"}},
-        {"fixtures/arch/qwen3.gguf", "IQ2_XS", {0}, TAMIS_BAD_USAGE, {"IQ2_XS: its type iq2_xs cannot be encoded yet", ""}},
+        {"fixtures/arch/qwen3.gguf", "IQ2_XS", {0}, TAMIS_BAD_USAGE, {"IQ2_XS: its type iq2_xs cannot be encoded", ""}},
         {"fixtures/arch/llama.gguf", "Q4_0", {.imatrix_path = wrong}, TAMIS_BAD_INPUT, {"256 values", "128"}},
         {"models/tiny-qwen3.gguf", "Q4_0", {.imatrix_path = other}, TAMIS_BAD_INPUT, {"another model", ""}},
         {"fixtures/arch/qwen3.gguf", "Q4_0", {.rules = &bad_rule, .n_rules = 1}, TAMIS_BAD_USAGE, {"attn(", ""}},
