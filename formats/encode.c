@@ -11,9 +11,11 @@ static const tamis_encoders *const families[][TAMIS_N_LEVELS] = {
 #if defined(__x86_64__)
     {&tamis_linear_plain, &tamis_linear_avx2, &tamis_linear_avx512},
     {&tamis_fixed_plain, &tamis_fixed_avx2, &tamis_fixed_avx512},
+    {&tamis_small_plain, &tamis_small_avx2, &tamis_small_avx512},
 #else
     {&tamis_linear_plain, NULL, NULL},
     {&tamis_fixed_plain, NULL, NULL},
+    {&tamis_small_plain, NULL, NULL},
 #endif
 };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };

@@ -24,5 +24,7 @@ typedef struct tamis_encoders {
 extern const tamis_encoders tamis_linear_plain, tamis_linear_avx2, tamis_linear_avx512;
 /* Bytes the format itself fixes (floats, q8_0): encode_fixed_internal.h. */
 extern const tamis_encoders tamis_fixed_plain, tamis_fixed_avx2, tamis_fixed_avx512;
+/* One to two bits with one scale, and the 4-bit floats: encode_small_internal.h. */
+extern const tamis_encoders tamis_small_plain, tamis_small_avx2, tamis_small_avx512;
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef TAMIS_FORMATS_ENCODE_LANES_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_LANES_INTERNAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -73,6 +74,19 @@ INLINE vf v_max(vf a, vf b) {
 
 INLINE vf v_abs(vf a) {
     return (vf)((vi)a & 0x7FFFFFFF);
+}
+
+/* Whether any bit of any lane is set. */
+INLINE bool v_any(vi a) {
+#if defined(__x86_64__) && TAMIS_LANES == 16
+    return _mm512_test_epi32_mask((__m512i)a, (__m512i)a) != 0;
+#elif defined(__x86_64__) && TAMIS_LANES == 8
+    return !_mm256_testz_si256((__m256i)a, (__m256i)a);
+#else
+    typedef uint64_t pair __attribute__((vector_size(16)));
+    pair halves = (pair)a;
+    return (halves[0] | halves[1]) != 0;
+#endif
 }
 
 /* Nearest integer, ties to even, for |a| < 2^22: the sum has unit 1 in its last place. */

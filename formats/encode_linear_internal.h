@@ -44,13 +44,6 @@ static const line_set set_q2_K = {16, 16, 3, 9, ratios_q2_K, 15};
 static const line_set set_q4_K = {32, 8, 15, 9, ratios_q4_1, 63};
 static const line_set set_q5_K = {32, 8, 31, 9, ratios_q5_1, 63};
 
-/* Two 16-code halves of a 32-element block as nibbles. */
-INLINE void put_halves(uint8_t *qs, const uint8_t *q) {
-    for (int i = 0; i < 16; i++) {
-        qs[i] = (uint8_t)((q[i] & 15) | (q[i + 16] & 15) << 4);
-    }
-}
-
 /* Bit 4 of 32 codes. */
 INLINE void put_fifth_bits(uint8_t *qh, const uint8_t *q) {
     for (int i = 0; i < 4; i++) {

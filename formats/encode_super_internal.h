@@ -50,17 +50,6 @@ INLINE void encode_super_affine(const float *x, const float *importance, uint8_t
     }
 }
 
-/* Two-bit codes of a super-block: element 128n + 32j + l is bits 2j of byte 32n + l. */
-INLINE void put_two_bits(uint8_t *qs, const uint8_t *q, int shift) {
-    for (int n = 0; n < 2; n++, qs += 32, q += 128) {
-        for (int l = 0; l < 32; l++) {
-            unsigned a = (unsigned)(q[l] >> shift) & 3, b = (unsigned)(q[l + 32] >> shift) & 3;
-            unsigned c = (unsigned)(q[l + 64] >> shift) & 3, d = (unsigned)(q[l + 96] >> shift) & 3;
-            qs[l] = (uint8_t)(a | b << 2 | c << 4 | d << 6);
-        }
-    }
-}
-
 /* Bit `bit` of the codes: element 32s + l is bit s of byte l. */
 INLINE void put_one_bit(uint8_t *qh, const uint8_t *q, int bit) {
     for (int l = 0; l < 32; l++) {

@@ -121,8 +121,8 @@ INLINE void drop_specks(tile *t, int n_sub) {
 }
 
 /* Bring the importance of a unit into [0, 2) by a power of two. A sub-block without any is
- * weighted evenly, and lightly when it shares its scale with others that have some. */
-INLINE void scale_importance(tile *t, int n_sub, int unit) {
+ * weighted evenly: with 1 when its unit has none either, else with `faint`. */
+INLINE void scale_importance(tile *t, int n_sub, int unit, float faint) {
     lanes own, top;
     FOR_LANES(g) {
         vf m = v_load(&t->w[0][g]);
@@ -138,7 +138,7 @@ INLINE void scale_importance(tile *t, int n_sub, int unit) {
         vi exponent = (vi)unit_top >> 23;
         exponent = (exponent & ~(exponent > 253)) | (253 & (exponent > 253));
         vf factor = (vf)((254 - exponent) << 23);
-        vf light = v_select(unit_top == v_set(0.0f), v_set(1.0f), v_set(1e-8f));
+        vf light = v_select(unit_top == v_set(0.0f), v_set(1.0f), v_set(faint));
         vi empty = v_load(own.v + g) == v_set(0.0f);
         for (int e = 0; e < n_sub; e++) {
             vf w = v_load(&t->w[e][g]) * factor;
@@ -147,14 +147,12 @@ INLINE void scale_importance(tile *t, int n_sub, int unit) {
     }
 }
 
-/* Fill a tile with up to 16 sub-blocks from x; the lanes left over are zero. */
-INLINE void tile_load(tile *t, const float *x, const float *importance, int n_lanes, int n_sub,
-                      int unit) {
-    load_turned(x, n_lanes, n_sub, t->x);
-    drop_specks(t, n_sub);
+/* Fill the weights of a tile from the importance of up to 16 sub-blocks; NULL weighs all alike. */
+INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub, int unit,
+                       float faint) {
     if (importance) {
         load_turned(importance, n_lanes, n_sub, t->w);
-        scale_importance(t, n_sub, unit);
+        scale_importance(t, n_sub, unit, faint);
     } else {
         for (int e = 0; e < n_sub; e++) {
             FOR_LANES(g) {
@@ -162,6 +160,15 @@ INLINE void tile_load(tile *t, const float *x, const float *importance, int n_la
             }
         }
     }
+}
+
+/* Fill a tile with up to 16 sub-blocks from x; the lanes left over are zero. A sub-block that
+ * shares its scale and has no importance gets a little, for a sub-scale that fits. */
+INLINE void tile_load(tile *t, const float *x, const float *importance, int n_lanes, int n_sub,
+                      int unit) {
+    load_turned(x, n_lanes, n_sub, t->x);
+    drop_specks(t, n_sub);
+    tile_weigh(t, importance, n_lanes, n_sub, unit, 1e-8f);
 }
 
 #endif

@@ -30,6 +30,12 @@ enum {
     TAMIS_TYPE_IQ4_XS = 23,
     TAMIS_TYPE_I32 = 26,
     TAMIS_TYPE_BF16 = 30,
+    TAMIS_TYPE_TQ1_0 = 34,
+    TAMIS_TYPE_TQ2_0 = 35,
+    TAMIS_TYPE_MXFP4 = 39,
+    TAMIS_TYPE_NVFP4 = 40,
+    TAMIS_TYPE_Q1_0 = 41,
+    TAMIS_TYPE_Q2_0 = 42,
 };
 
 typedef enum tamis_type_class {

@@ -13,9 +13,11 @@
 enum { N = 2048, MAX_BYTES = 4 * N };
 
 static const int32_t encoded_types[] = {
-    TAMIS_TYPE_F32,  TAMIS_TYPE_F16,  TAMIS_TYPE_BF16, TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
-    TAMIS_TYPE_Q5_0, TAMIS_TYPE_Q5_1, TAMIS_TYPE_Q8_0, TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
-    TAMIS_TYPE_Q4_K, TAMIS_TYPE_Q5_K, TAMIS_TYPE_Q6_K, TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
+    TAMIS_TYPE_F32,   TAMIS_TYPE_F16,   TAMIS_TYPE_BF16,  TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
+    TAMIS_TYPE_Q5_0,  TAMIS_TYPE_Q5_1,  TAMIS_TYPE_Q8_0,  TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
+    TAMIS_TYPE_Q4_K,  TAMIS_TYPE_Q5_K,  TAMIS_TYPE_Q6_K,  TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
+    TAMIS_TYPE_TQ1_0, TAMIS_TYPE_TQ2_0, TAMIS_TYPE_MXFP4, TAMIS_TYPE_NVFP4,  TAMIS_TYPE_Q1_0,
+    TAMIS_TYPE_Q2_0,
 };
 enum { N_ENCODED = sizeof encoded_types / sizeof encoded_types[0] };
 
@@ -75,6 +77,13 @@ static void fill_row(int kind, float *x) {
     }
 }
 
+/* A row of a kind, brought into the range of a type. */
+static void fill_row_of(const tamis_type *type, int kind, float *x) {
+    fill_row(kind, x);
+    for (int i = 0; kind == VAST && i < N && type->largest > 0 && type->largest < 60000; i++)
+        x[i] *= 0.03125f;
+}
+
 enum { NO_WEIGHTS, MILD, SPREAD, HALF_EMPTY, EMPTY, LARGE, N_WEIGHTS };
 
 static const float *fill_weights(int kind, float *w) {
@@ -130,7 +139,7 @@ static void test_levels_agree(void **state) {
     for (int i = 0; i < N_ROWS * N_WEIGHTS * N_ENCODED; i++) {
         const tamis_type *type = tamis_type_by_id(encoded_types[i % N_ENCODED]);
         int row_kind = i / N_ENCODED % N_ROWS;
-        fill_row(row_kind, x);
+        fill_row_of(type, row_kind, x);
         const float *w = fill_weights(i / N_ENCODED / N_ROWS, w_room);
         uint64_t n_bytes;
         assert_true(tamis_type_row_bytes(type, N, &n_bytes));
@@ -276,6 +285,8 @@ static void test_error_is_small(void **state) {
         {TAMIS_TYPE_Q5_1, 1.5e-3}, {TAMIS_TYPE_Q8_0, 4e-5},   {TAMIS_TYPE_Q2_K, 8e-2},
         {TAMIS_TYPE_Q3_K, 3e-2},   {TAMIS_TYPE_Q4_K, 6e-3},   {TAMIS_TYPE_Q5_K, 1.5e-3},
         {TAMIS_TYPE_Q6_K, 5e-4},   {TAMIS_TYPE_IQ4_NL, 6e-3}, {TAMIS_TYPE_IQ4_XS, 6e-3},
+        {TAMIS_TYPE_TQ1_0, 2e-1},  {TAMIS_TYPE_TQ2_0, 2e-1},  {TAMIS_TYPE_MXFP4, 1.5e-2},
+        {TAMIS_TYPE_NVFP4, 8e-3},  {TAMIS_TYPE_Q1_0, 4e-1},   {TAMIS_TYPE_Q2_0, 1.5e-1},
     };
     float x[N], y[N], zero[N] = {0};
     uint8_t blocks[MAX_BYTES];
@@ -288,6 +299,10 @@ static void test_error_is_small(void **state) {
         double share = weighted_error(x, y, NULL, N) / weighted_error(x, zero, NULL, N);
         if (!(share <= cases[i].most)) fail_msg("%s loses %g", type->name, share);
     }
+}
+
+static double bits_per_weight(const tamis_type *type) {
+    return 8.0 * type->block_bytes / type->block_elems;
 }
 
 /* Importance must lower the error where it is high. */
@@ -306,7 +321,9 @@ static void test_importance_counts(void **state) {
         double without = weighted_error(x, y, w, N);
         encode(type, x, w, blocks);
         type->decode(blocks, y, N);
-        if (!(weighted_error(x, y, w, N) < 0.75 * without)) fail_msg("%s", type->name);
+        /* Where a scale of few values is all there is to choose, little can be gained. */
+        double share = bits_per_weight(type) < 2.2 || type->id == TAMIS_TYPE_MXFP4 ? 0.97 : 0.75;
+        if (!(weighted_error(x, y, w, N) < share * without)) fail_msg("%s", type->name);
     }
 }
 
@@ -361,7 +378,7 @@ static void test_range(void **state) {
             type->decode(blocks, y, N);
             assert_int_equal(tamis_find_nonfinite(y, N), N);
         }
-        assert_int_equal(is_refused, type->id != TAMIS_TYPE_BF16);
+        assert_int_equal(is_refused, type->largest < 0x1p126f);
     }
 }
 
@@ -400,6 +417,12 @@ static const char *const recorded[N_ENCODED] = {
     "20d8dfb6ae4bda178a83ef5db67975a7", /* q6_K */
     "323701f5cdb16a3b2f67d30b88b05fb9", /* iq4_nl */
     "9b5168afb44f7eac8c067558312a4a56", /* iq4_xs */
+    "009ebfdfc2d57c751c41b79832e1133e", /* tq1_0 */
+    "64901ceb71567259cad80c76027d3407", /* tq2_0 */
+    "e2a90f1c14aa26660a7e31f2c31b1372", /* mxfp4 */
+    "37f5702e1adea3417549ddb17ce39723", /* nvfp4 */
+    "4277baed152f081effa725eba09acc81", /* q1_0 */
+    "84c4e4a18b4100712b2e9187646749b3", /* q2_0 */
 };
 
 static void test_bytes_are_those_recorded(void **state) {
@@ -416,7 +439,7 @@ static void test_bytes_are_those_recorded(void **state) {
         assert_int_equal(tamis_hash_new(TAMIS_HASH_XXH3_128, &hash, NULL), TAMIS_OK);
         seed = 9;
         for (int i = 0; i < N_ROWS * N_WEIGHTS; i++) {
-            fill_row(i % N_ROWS, x);
+            fill_row_of(type, i % N_ROWS, x);
             encode(type, x, fill_weights(i / N_ROWS, w_room), blocks);
             tamis_hash_update(hash, blocks, (size_t)n_bytes);
         }

@@ -84,27 +84,33 @@ static void test_recorded_errors(void **state) {
     int n_checked = 0;
     char *rest = text;
     for (char *line; (line = strtok_r(NULL, "\n", &rest));) {
-        char name[32], variant[32];
+        char name[32], variant[32], equal[8];
         errors ref, ours;
-        if (sscanf(line, "%31s %31s %*f %lf %lf %*f %*f %lf", name, variant, &ref.mse,
-                   &ref.weighted_mse, &ref.relative) != 5)
+        if (sscanf(line, "%31s %31s %*f %lf %lf %*f %*f %lf %*s %7s", name, variant, &ref.mse,
+                   &ref.weighted_mse, &ref.relative, equal) != 6)
             continue;
         const tamis_type *type = tamis_type_by_name(name);
         if (!type || !tamis_can_encode(type)) continue;
         bool with_importance = strcmp(variant, "imatrix") == 0;
         bool is_fixed = type->importance == TAMIS_IMPORTANCE_IGNORED;
         measure(type, x, w, with_importance, &ours);
-        double share = is_fixed ? 1 + 1e-6 : with_importance ? 0.97 : 1.0;
+        /* The reference ignores importance here: what it does not weigh it may do better. */
+        bool is_ours_alone = !is_fixed && strcmp(equal, "yes") == 0;
+        /* One step for the signs of 128 elements: there is next to no choice. */
+        bool is_signs = strcmp(name, "Q1_0") == 0;
+        double share = is_fixed || is_signs || !with_importance ? 1 + 1e-6
+                       : is_ours_alone                          ? 0.90
+                                                                : 0.97;
         bool is_good = with_importance ? ours.weighted_mse <= share * ref.weighted_mse
                                        : ours.mse <= share * ref.mse;
-        if (!is_good || ours.relative > 1.02 * ref.relative)
+        if (!is_good || (!is_ours_alone && ours.relative > 1.02 * ref.relative))
             fail_msg("%s %s: mse %g weighted %g relative %g, reference %g %g %g", name, variant,
                      ours.mse, ours.weighted_mse, ours.relative, ref.mse, ref.weighted_mse,
                      ref.relative);
         n_checked++;
     }
     free(text);
-    assert_int_equal(n_checked, 28);
+    assert_int_equal(n_checked, 40);
 }
 
 static void test_fixed_bytes(void **state) {

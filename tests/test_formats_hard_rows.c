@@ -100,6 +100,8 @@ static void encode_the_largest(const tamis_type *type) {
             x[77] = signed_value;
         }
         encode_soundly(type, x, NULL, efforts[i / 4], "the largest value", y);
+        /* q1_0 has one magnitude for a block: one value alone cannot have its own. */
+        if (type->id == TAMIS_TYPE_Q1_0 && !(i & 2)) continue;
         /* A format is not asked for more than half of the way: mxfp4 ends at 3/4 of FLT_MAX. */
         if (!(y[77] / signed_value > 0.5f))
             fail_msg("%s: %g becomes %g", type->name, (double)signed_value, (double)y[77]);

@@ -140,6 +140,8 @@ static void scales_values(const tamis_type *type) {
     static const int powers[] = {-3, 1, 7};
     float x[N], w[N], y[N], scaled[N];
     uint8_t blocks[MAX_BYTES];
+    /* Scales of eight bits of their own, with little room: test_formats_encode_small.c. */
+    if (type->id == TAMIS_TYPE_NVFP4) return;
     for (const row_kind *row = ordinary_rows; row->name; row++) {
         float top = 0.0f;
         row->fill(x, N);
