@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/cpu.h"
 #include "base/options.h"
 #include "base/terminal.h"
 
@@ -14,7 +15,8 @@ bool tamis_common_handled(const tamis_common *common, const tamis_command *comma
     else if (common->completion)
         tamis_options_completion(command, common->completion, stdout);
     else if (common->version)
-        printf("%s (Tamis) %s\n", command->name, tamis_version());
+        printf("%s (Tamis) %s, kernels: %s\n", command->name, tamis_version(),
+               tamis_cpu_name(tamis_cpu_choose()));
     else
         return false;
     fflush(stdout);

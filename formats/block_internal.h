@@ -9,6 +9,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "formats/float16.h"
@@ -43,8 +45,10 @@ static inline uint64_t read_u64(const uint8_t *b) {
 }
 
 static inline float read_f16(const uint8_t *b) {
-#ifdef __F16C__
+#if defined(__F16C__)
     return _cvtsh_ss(read_u16(b));
+#elif defined(TAMIS_NEON)
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(read_u16(b)))), 0);
 #else
     return tamis_f16_to_f32(read_u16(b));
 #endif
@@ -84,16 +88,29 @@ static inline u8x16 mask_from_bits(uint32_t bits) {
 /* values[codes[i]] for codes below 16. */
 static inline i8x16 look_up(const int8_t *values, u8x16 codes) {
     i8x16 out;
-#ifdef __SSSE3__
+#if defined(__SSSE3__)
     __m128i table;
     memcpy(&table, values, sizeof table);
     out = (i8x16)_mm_shuffle_epi8(table, (__m128i)codes);
+#elif defined(TAMIS_NEON)
+    out = (i8x16)vqtbl1q_s8(vld1q_s8(values), (uint8x16_t)codes);
 #else
     for (int i = 0; i < 16; i++)
         out[i] = values[codes[i]];
 #endif
     return out;
 }
+
+#if defined(TAMIS_NEON)
+/* Four quarters of sixteen small integers as floats. */
+static inline void widen(i8x16 q, float32x4_t out[4]) {
+    int16x8_t lo = vmovl_s8(vget_low_s8((int8x16_t)q)), hi = vmovl_high_s8((int8x16_t)q);
+    out[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo)));
+    out[1] = vcvtq_f32_s32(vmovl_high_s16(lo));
+    out[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi)));
+    out[3] = vcvtq_f32_s32(vmovl_high_s16(hi));
+}
+#endif
 
 /* y[i] = scale * q[i] */
 static inline void put_scaled(i8x16 q, float scale, float *restrict y) {
@@ -105,6 +122,11 @@ static inline void put_scaled(i8x16 q, float scale, float *restrict y) {
     __m256 hi = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)q, 8)));
     _mm256_storeu_ps(y, _mm256_mul_ps(_mm256_set1_ps(scale), lo));
     _mm256_storeu_ps(y + 8, _mm256_mul_ps(_mm256_set1_ps(scale), hi));
+#elif defined(TAMIS_NEON)
+    float32x4_t v[4];
+    widen(q, v);
+    for (int i = 0; i < 4; i++)
+        vst1q_f32(y + 4 * i, vmulq_n_f32(v[i], scale));
 #else
     int8_t v[16];
     memcpy(v, &q, sizeof v);
@@ -126,6 +148,11 @@ static inline void put_affine(i8x16 q, float scale, float offset, float *restric
     hi = _mm256_mul_ps(_mm256_set1_ps(scale), hi);
     _mm256_storeu_ps(y, _mm256_add_ps(lo, _mm256_set1_ps(offset)));
     _mm256_storeu_ps(y + 8, _mm256_add_ps(hi, _mm256_set1_ps(offset)));
+#elif defined(TAMIS_NEON)
+    float32x4_t v[4];
+    widen(q, v);
+    for (int i = 0; i < 4; i++)
+        vst1q_f32(y + 4 * i, vaddq_f32(vmulq_n_f32(v[i], scale), vdupq_n_f32(offset)));
 #else
     int8_t v[16];
     memcpy(v, &q, sizeof v);

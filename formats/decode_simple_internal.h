@@ -40,6 +40,10 @@ static void f16_decode(const uint8_t *restrict b, float *restrict x, int64_t n_e
         _mm256_storeu_ps(x + i, _mm256_cvtph_ps(h));
     }
 #endif
+#ifdef TAMIS_NEON
+    for (; i + 4 <= n_elems; i += 4)
+        vst1q_f32(x + i, vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(b + 2 * i))));
+#endif
     for (; i < n_elems; i++)
         x[i] = tamis_f16_to_f32(read_u16(b + 2 * i));
 }

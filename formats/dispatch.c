@@ -3,13 +3,9 @@
  * compiles better. The choice changes speed only, never a bit of a result. */
 #include "formats/formats.h"
 
-#include <stdlib.h>
-#include <strings.h>
+#include <stddef.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
+#include "base/cpu.h"
 #include "formats/decode_around_internal.h"
 #include "formats/kernels_internal.h"
 
@@ -27,29 +23,17 @@ static const tamis_kernels kernels_plain = {
 /* Written by tamis_formats_init() before threads start. */
 static const tamis_kernels *active = &kernels_plain;
 
-#if defined(__x86_64__)
-static bool has_f16c(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-
-static bool has_avx512(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-}
-#endif
-
 void tamis_formats_init(void) {
-    active = &kernels_plain;
+    static const tamis_kernels *const kernels[TAMIS_N_CPUS] = {
+        [TAMIS_CPU_PLAIN] = &kernels_plain,
 #if defined(__x86_64__)
-    const char *limit = getenv("TAMIS_CPU");
-    if (limit && strcasecmp(limit, "plain") == 0) return;
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !has_f16c()) return;
-    active = &tamis_kernels_avx2;
-    if (limit && strcasecmp(limit, "avx2") == 0) return;
-    if (has_avx512()) active = &tamis_kernels_avx512;
+        [TAMIS_CPU_AVX2] = &tamis_kernels_avx2,
+        [TAMIS_CPU_AVX512] = &tamis_kernels_avx512,
+#elif defined(__aarch64__)
+        [TAMIS_CPU_NEON] = &tamis_kernels_neon,
 #endif
+    };
+    active = kernels[tamis_cpu_choose()];
 }
 
 int tamis_cpu_level(void) {

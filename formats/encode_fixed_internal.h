@@ -64,14 +64,15 @@ INLINE float block_top(const float *x) {
     return top[0];
 }
 
-/* d = amax / 127, codes rounded with the unrounded d. */
+/* d = amax / 127, codes rounded with the unrounded d; all 0 where its inverse is no f32 (the stored
+ * f16 is 0 long before): infinity as an integer is another one on every CPU. */
 static void encode_q8_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
                         tamis_effort effort) {
     (void)importance;
     (void)effort;
     for (; n_elems > 0; n_elems -= 32, x += 32, blocks += 34) {
         float d = block_top(x) / 127.0f;
-        vf id = v_set(d != 0.0f ? 1.0f / d : 0.0f);
+        vf id = v_set(d > 0x1p-128f ? 1.0f / d : 0.0f);
         put_f16(blocks, d);
         for (int e = 0; e < 32; e += TAMIS_LANES) {
             vf q = round_half_away(v_load_unaligned(x + e) * id);

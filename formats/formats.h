@@ -114,11 +114,11 @@ int64_t tamis_find_bad_block(const tamis_type *type, const uint8_t *blocks, int6
  * little-endian and back. Does nothing for types made of bytes. */
 void tamis_swap_bytes(const tamis_type *type, uint8_t *blocks, int64_t n_blocks);
 
-/* Fill the kernel table for this CPU; every tool calls it once at start, before threads.
- * `TAMIS_CPU=plain|avx2|avx512` in the environment lowers the choice (for tests). Calling any
+/* Choose the kernels for this CPU; every tool calls it once at start, before threads.
+ * `TAMIS_CPU=plain|neon|avx2|avx512` in the environment lowers the choice (for tests). Calling any
  * function below without it uses the plain kernels. */
 void tamis_formats_init(void);
-/* Name of the kernels in use: "plain", "avx2", "avx512". */
+/* Name of the kernels in use: "plain", "neon", "avx2", "avx512". */
 const char *tamis_formats_cpu(void);
 
 /* Decode n_elems (a multiple of the block) through the fastest kernel; the same bits as

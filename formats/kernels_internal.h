@@ -8,7 +8,8 @@
 
 #define TAMIS_N_TYPE_IDS 67 /* highest id, and one */
 
-/* The levels in order; tamis_formats_cpu() names them. */
+/* The levels that encoders and scans are compiled for, in order. NEON is no level of its own: it
+ * is what their plain bodies, vectors of four floats, become on aarch64. */
 enum { TAMIS_LEVEL_PLAIN, TAMIS_LEVEL_AVX2, TAMIS_LEVEL_AVX512, TAMIS_N_LEVELS };
 /* The level in use, as tamis_formats_init() chose it. */
 int tamis_cpu_level(void);
@@ -28,5 +29,6 @@ typedef struct tamis_kernels {
 
 extern const tamis_kernels tamis_kernels_avx2;
 extern const tamis_kernels tamis_kernels_avx512;
+extern const tamis_kernels tamis_kernels_neon;
 
 #endif

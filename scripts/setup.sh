@@ -3,12 +3,23 @@
 # asks apt only for what is missing.
 #   scripts/setup.sh          build and test packages
 #   scripts/setup.sh --clang  also clang 14 with its sanitizer runtime (second compiler, fuzzers)
+#   scripts/setup.sh --arm    also a compiler and an emulator for 64-bit ARM (scripts/same_bytes_arm.sh)
+# Both may be given.
 set -euo pipefail
 
 packages=(gcc cmake ninja-build pkg-config
           libopenblas-dev libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libssl-dev
           libcmocka-dev python3)
-[ "${1:-}" = --clang ] && packages+=(clang-14 libclang-rt-14-dev)
+for option in "$@"; do
+    case $option in
+    --clang) packages+=(clang-14 libclang-rt-14-dev) ;;
+    --arm) packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user) ;;
+    *)
+        echo "setup: '$option' is neither --clang nor --arm" >&2
+        exit 2
+        ;;
+    esac
+done
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Set up, build and run every test.
-#   scripts/test.sh           under ASan and UBSan, the fuzzers, then the same tests as released
+#   scripts/test.sh           under ASan and UBSan, the fuzzers, the formats on 64-bit ARM, then the
+#                             same tests as released
 #   scripts/test.sh --quick   release build only
-# The fuzzers run TAMIS_FUZZ_SECONDS each (default: 60), where clang 14 is installed.
+# The fuzzers run TAMIS_FUZZ_SECONDS each (default: 60), where clang 14 is installed; the formats
+# run under qemu where it and a compiler for ARM are (both: scripts/setup.sh --clang --arm, as CI).
 # Tests that need the reference fixtures (../shared) are reported as skipped without them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 started=$SECONDS
 
-scripts/setup.sh ${CI:+--clang}
+scripts/setup.sh ${CI:+--clang --arm}
 export CMAKE_ARGS=${CI:+-DTAMIS_WERROR=ON}
 
 suite() { # preset
@@ -24,6 +26,7 @@ if [ "${1:-}" != --quick ]; then
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
     suite asan
     scripts/fuzz.sh "${TAMIS_FUZZ_SECONDS:-60}"
+    scripts/same_bytes_arm.sh
 fi
 suite release
 echo "test: all passed in $((SECONDS - started)) s"

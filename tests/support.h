@@ -28,12 +28,13 @@ char *slurp(const char *path, size_t *n_bytes);
 cJSON *slurp_json(const char *path);
 /* Call fn with each NAME of fixtures/gguf/valid/NAME.gguf; returns how many. */
 int for_each_valid_gguf(void (*fn)(const char *name));
-/* Have formats/ use the kernels of a CPU level ("plain", "avx2", "avx512"; "": the best). False
- * when this CPU lacks it, which is printed: then a lower level is in use. */
+/* Have formats/ use the kernels of a CPU level ("plain", "neon", "avx2", "avx512"; "": the best).
+ * False when this CPU lacks it, which is printed: then a lower level is in use. */
 bool use_cpu(const char *level);
 /* The tests of a table that is run once per CPU level: `test` gets the level as *state. */
 #define CPU_LEVEL_TESTS(test)                                                                      \
     {"plain", test, NULL, NULL, (void *)(uintptr_t) "plain"},                                      \
+        {"neon", test, NULL, NULL, (void *)(uintptr_t) "neon"},                                    \
         {"avx2", test, NULL, NULL, (void *)(uintptr_t) "avx2"}, {                                  \
         "avx512", test, NULL, NULL, (void *)(uintptr_t) "avx512"                                   \
     }

@@ -62,7 +62,10 @@ check_pages() {
         grep -q -- " $option\b" out || fail "$* --help does not name $option"
     done
     quietly --version "$@" --version
-    grep -Eqx "$* \(Tamis\) [0-9]+\.[0-9]+\.[0-9]+.*" out || fail "$* --version: '$(cat out)'"
+    grep -Eqx "$* \(Tamis\) [0-9]+\.[0-9]+\.[0-9]+, kernels: (plain|neon|avx2|avx512)" out ||
+        fail "$* --version: '$(cat out)'"
+    TAMIS_CPU=plain quietly --version "$@" --version
+    grep -q ', kernels: plain$' out || fail "$* --version with TAMIS_CPU=plain: '$(cat out)'"
     quietly --man "$@" --man
     mv out page.1
     grep -q '^\.SH EXAMPLES' page.1 || fail "$* --man has no examples"
