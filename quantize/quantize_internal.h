@@ -189,6 +189,21 @@ size_t provenance_parent_length(const tamis_gguf *source);
 tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path,
                            tamis_error *err) TAMIS_MUST_USE;
 
+/* --- parent_hash.c: SHA-256 of the source's files --- */
+
+typedef struct parent_hash parent_hash;
+
+/* `source` must outlive it; *is_stopped ends its loops early. */
+tamis_status parent_hash_new(const tamis_gguf *source, const atomic_bool *is_stopped,
+                             parent_hash **out, tamis_error *err) TAMIS_MUST_USE;
+void parent_hash_free(parent_hash *p);
+/* Bytes just read of a tensor, from `offset` in its data. */
+tamis_status parent_hash_add(parent_hash *p, const tamis_gguf_tensor *t, uint64_t offset,
+                             const void *bytes, uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
+/* hex [provenance_parent_length(source)]: a digest for each file, with commas between; unfinished
+ * when *is_stopped. */
+tamis_status parent_hash_finish(parent_hash *p, char *hex, tamis_error *err) TAMIS_MUST_USE;
+
 /* --- self_check.c: what was written, read back --- */
 
 /* What is known of some rows of a tensor; sums over rows in their order. */

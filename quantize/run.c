@@ -1,6 +1,6 @@
 /* run.c - carrying a plan out: read, encode and write as one pipeline of row slices.
- * A reader thread fills pieces of a few MiB, the pool encodes their rows, a writer thread appends
- * them; another thread hashes the parent's files meanwhile. Memory is a few pieces, however large
+ * A reader thread fills pieces of a few MiB and hashes the parent's files on the way, the pool
+ * encodes the pieces' rows, a writer thread appends them. Memory is a few pieces, however large
  * the tensors; every row depends on nothing but itself, so bytes do not depend on threads.
  * Bound by the encoders, or by the disk for 8 bits and more. */
 #include <stdatomic.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/hash.h"
-#include "base/input_file.h"
 #include "base/parse.h"
 #include "base/threads.h"
 #include "quantize/quantize_internal.h"
@@ -17,7 +15,6 @@
 #define N_PIECES 6
 #define PIECE_ELEMS_MAX (UINT64_C(1) << 20)
 #define PIECE_ELEMS_MIN (UINT64_C(1) << 14)
-#define HASH_BYTES (UINT64_C(1) << 20)
 #define NO_ROW UINT64_MAX
 
 /* What a worker says of an item of rows. */
@@ -53,7 +50,8 @@ typedef struct run {
     item_result *results; /* [items of a piece] */
     row_sums *sums;       /* [steps], for the self-check */
     /* the side threads */
-    tamis_error reader_error, writer_error, hash_error;
+    tamis_error reader_error, writer_error;
+    parent_hash *hash; /* of the reader */
     char *parent_hex;
 } run;
 
@@ -89,6 +87,13 @@ static tamis_status measure_scale(run *r, const tamis_quantize_step *s, uint8_t 
                          &r->is_stopped, err);
 }
 
+static tamis_status read_piece(run *r, piece *p, uint64_t offset, tamis_error *err) {
+    const tamis_gguf_tensor *t = p->step->tensor;
+    tamis_status st = tamis_gguf_read_tensor(r->plan->source, t, offset, p->in_bytes, p->in, err);
+    if (st) return st;
+    return parent_hash_add(r->hash, t, offset, p->in, p->in_bytes, err);
+}
+
 static tamis_status read_step(run *r, const tamis_quantize_step *s, tamis_error *err) {
     uint64_t n_rows = tamis_tensor_n_rows(s->tensor), step = rows_per_piece(r, s->tensor);
     uint64_t row_bytes = tamis_tensor_row_bytes(s->tensor);
@@ -105,8 +110,7 @@ static tamis_status read_step(run *r, const tamis_quantize_step *s, tamis_error 
         if (s->is_made)
             memcpy(p->in, s->scale->made, p->in_bytes);
         else
-            st = tamis_gguf_read_tensor(r->plan->source, s->tensor, row * row_bytes, p->in_bytes,
-                                        p->in, err);
+            st = read_piece(r, p, row * row_bytes, err);
         if (st) return st;
         if (!tamis_queue_push(r->filled, p)) return TAMIS_OK;
     }
@@ -118,8 +122,9 @@ static tamis_status reader_main(void *ctx) {
     tamis_status st = TAMIS_OK;
     for (int64_t i = 0; st == TAMIS_OK && i < r->plan->n_steps && !atomic_load(&r->is_stopped); i++)
         st = read_step(r, &r->plan->steps[i], &r->reader_error);
-    if (st) stop(r);
     tamis_queue_close(r->filled);
+    if (st == TAMIS_OK) st = parent_hash_finish(r->hash, r->parent_hex, &r->reader_error);
+    if (st) stop(r);
     return st;
 }
 
@@ -139,41 +144,6 @@ static tamis_status writer_main(void *ctx) {
         if (!tamis_queue_push(r->empty, p)) break;
     }
     return TAMIS_OK;
-}
-
-/* --- the parent's hashes --- */
-
-static tamis_status hash_one(run *r, const char *path, uint8_t *buffer, char *hex) {
-    tamis_input *in = NULL;
-    tamis_hash *h = NULL;
-    char digest[TAMIS_HASH_HEX_MAX];
-    tamis_status st = tamis_input_open(path, TAMIS_INPUT_READ, &in, &r->hash_error);
-    if (st == TAMIS_OK) st = tamis_hash_new(TAMIS_HASH_SHA256, &h, &r->hash_error);
-    uint64_t size = st == TAMIS_OK ? tamis_input_size(in) : 0;
-    for (uint64_t at = 0; st == TAMIS_OK && at < size && !atomic_load(&r->is_stopped);) {
-        size_t n = (size_t)min_u64(HASH_BYTES, size - at);
-        st = tamis_input_read(in, at, n, buffer, &r->hash_error);
-        if (st == TAMIS_OK) tamis_hash_update(h, buffer, n);
-        at += n;
-    }
-    if (st == TAMIS_OK) memcpy(hex, tamis_hash_hex(h, digest), 64);
-    tamis_hash_free(h);
-    tamis_input_close(in);
-    return st;
-}
-
-static tamis_status hash_main(void *ctx) {
-    run *r = ctx;
-    uint8_t *buffer = tamis_alloc_array(HASH_BYTES, 1, &r->hash_error);
-    tamis_status st = buffer ? TAMIS_OK : TAMIS_NO_RESOURCE;
-    for (int32_t i = 0; st == TAMIS_OK && i < tamis_gguf_n_files(r->plan->source); i++) {
-        char *hex = r->parent_hex + (size_t)i * 65;
-        if (i > 0) hex[-1] = ',';
-        st = hash_one(r, tamis_gguf_file_path(r->plan->source, i), buffer, hex);
-    }
-    free(buffer);
-    if (st) stop(r);
-    return st;
 }
 
 /* --- encoding --- */
@@ -352,7 +322,7 @@ static tamis_status allocate(run *r, tamis_error *err) {
         fits = piece_bytes(r, &in, &out) && in < UINT64_MAX / 32 && out < UINT64_MAX / 32 &&
                n_scratch < UINT64_MAX / 32 && n_weights < UINT64_MAX / 32;
         if (!fits) break;
-        total = N_PIECES * (in + out) + 4 * (n_scratch + n_weights) + HASH_BYTES;
+        total = N_PIECES * (in + out) + 4 * (n_scratch + n_weights);
         if (tamis_budget_take(r->budget, total)) break;
         fits = r->piece_elems > PIECE_ELEMS_MIN; /* an item */
     }
@@ -400,6 +370,7 @@ static void release(run *r) {
     free(r->results);
     free(r->sums);
     free(r->weights);
+    parent_hash_free(r->hash);
     free(r->parent_hex);
 }
 
@@ -407,9 +378,8 @@ static void release(run *r) {
 
 /* Start the side threads, encode, join; the first cause of a failure is the one reported. */
 static tamis_status run_pipeline(run *r, tamis_error *err) {
-    tamis_thread *reader = NULL, *writer = NULL, *hasher = NULL;
-    tamis_status st = tamis_thread_start(hash_main, r, &hasher, err);
-    if (st == TAMIS_OK) st = tamis_thread_start(reader_main, r, &reader, err);
+    tamis_thread *reader = NULL, *writer = NULL;
+    tamis_status st = tamis_thread_start(reader_main, r, &reader, err);
     if (st == TAMIS_OK) st = tamis_thread_start(writer_main, r, &writer, err);
     if (st == TAMIS_OK) st = encode_all(r, err);
     if (st) stop(r);
@@ -417,11 +387,7 @@ static tamis_status run_pipeline(run *r, tamis_error *err) {
     tamis_status st_writer = writer ? tamis_thread_join(writer) : TAMIS_OK;
     if (st_writer) stop(r);
     tamis_status st_reader = reader ? tamis_thread_join(reader) : TAMIS_OK;
-    tamis_status st_hash = hasher ? tamis_thread_join(hasher) : TAMIS_OK;
-    const tamis_error *cause = st_reader   ? &r->reader_error
-                               : st_writer ? &r->writer_error
-                               : st_hash   ? &r->hash_error
-                                           : NULL;
+    const tamis_error *cause = st_reader ? &r->reader_error : st_writer ? &r->writer_error : NULL;
     if (st == TAMIS_OK && cause) {
         st = cause->code;
         if (err) *err = *cause;
@@ -443,6 +409,7 @@ tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int
     st = TAMIS_NO_RESOURCE;
     r.parent_hex = tamis_alloc_array(n_hex + 1, 1, err);
     if (!r.parent_hex) goto out;
+    if ((st = parent_hash_new(plan->source, &r.is_stopped, &r.hash, err))) goto out;
     if ((st = tamis_gguf_begin(plan->writer, path, err))) goto out;
     tamis_progress_begin(progress, "quantize", plan->source_bytes, "B");
     st = run_pipeline(&r, err);

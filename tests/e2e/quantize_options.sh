@@ -283,3 +283,11 @@ cmp -s normal.gguf o.gguf || fail "normal is not the default effort"
 awk -v a="$(sum_of_errors fast.json)" -v b="$(sum_of_errors best.json)" 'BEGIN { exit !(b > 0 && b <= a) }' ||
     fail "errors of fast and best: $(sum_of_errors fast.json) $(sum_of_errors best.json)"
 expect 2 "--effort: 'more' is not one of: fast, normal, best" quantize --effort more m.gguf o.gguf Q4_0
+
+# the parent's hash, whatever part of it is used and in what order
+for options in "" "--prune-layers 1,2"; do
+    # shellcheck disable=SC2086
+    make $options m.gguf o.gguf Q4_0
+    [ "$(key o.gguf tamis.parent.sha256)" = "\"$(sha256sum <m.gguf | cut -d' ' -f1)\"" ] ||
+        fail "parent's hash with '$options'"
+done
