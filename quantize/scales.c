@@ -85,8 +85,8 @@ static const tamis_gguf_tensor *companion(const tamis_gguf *g, const char *weigh
 }
 
 /* Whether readers multiply the product of this weight by its scale. Blocks that predict further
- * tokens, the last ones, are loaded without scales. */
-static bool is_applied(const mix_state *mix, const char *name) {
+ * tokens, the last ones, are loaded without scales; a feed-forward must not have a bias as well. */
+static bool is_applied(const tamis_gguf *g, const mix_state *mix, const char *name) {
     int64_t layer = mix_layer_of(name);
     const char *stem = layer >= 0 ? strchr(name + 4, '.') + 1 : name;
     unsigned groups = 0;
@@ -97,8 +97,10 @@ static bool is_applied(const mix_state *mix, const char *name) {
             groups = archs[i].groups;
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
         size_t n = strlen(stems[i].stem);
-        if (!strncmp(stem, stems[i].stem, n) && !strcmp(stem + n, ".weight"))
-            return (groups & stems[i].group) && (stems[i].group == G_HEAD) == (layer < 0);
+        if (strncmp(stem, stems[i].stem, n) || strcmp(stem + n, ".weight")) continue;
+        bool is_ffn = (stems[i].group & (G_FFN | G_EXPERTS | G_SHARED)) != 0;
+        return (groups & stems[i].group) && (stems[i].group == G_HEAD) == (layer < 0) &&
+               !(is_ffn && companion(g, name, ".bias"));
     }
     return false;
 }
@@ -163,7 +165,7 @@ static tamis_status plan_scale(const tamis_gguf *g, const mix_state *mix,
                                const tamis_quantize_step *step, tensor_scale *s, tamis_error *err) {
     const tamis_gguf_tensor *t = step->tensor;
     const tamis_gguf_tensor *old = companion(g, t->name, ".scale");
-    bool is_made = step->type->id == TYPE_NVFP4 && is_applied(mix, t->name);
+    bool is_made = step->type->id == TYPE_NVFP4 && is_applied(g, mix, t->name);
     s->weight = t;
     s->n_values = t->ne[2] * t->ne[3];
     tamis_status st = TAMIS_OK;

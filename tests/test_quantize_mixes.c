@@ -125,16 +125,18 @@ static void fold(const char *chosen, const int64_t *layers, int64_t n, char *out
     snprintf(out + n_out, cap - n_out, "%s", last);
 }
 
-/* By the plan, for what can be encoded; by the rules alone for the others. */
+/* By the plan; by the rules alone where it wants importance, which it asks for after its choice. */
 static bool choose(const tamis_gguf *g, const tamis_file_type *ft, const char *imatrix_path,
                    char *chosen, int64_t *layers) {
     tamis_quantize_plan *plan = NULL;
     const tamis_quantize_options o = {.file_type = ft, .imatrix_path = imatrix_path};
-    /* Q2_K_S without a matrix is refused later, by its need, not by its choice. */
-    bool by_plan = tamis_file_type_is_offered(ft) && (imatrix_path || strcmp(ft->name, "Q2_K_S"));
-    if (by_plan) {
-        if (tamis_quantize_plan_new(g, &o, &plan, NULL)) return false;
-    } else { /* borrow a plan for its order */
+    tamis_error err;
+    bool by_plan = tamis_quantize_plan_new(g, &o, &plan, &err) == TAMIS_OK;
+    if (!by_plan) {
+        bool is_later = strstr(err.message, "needs importance data") != NULL ||
+                         strstr(err.message, "cannot be encoded") != NULL;
+        if (!is_later) return false;
+        /* borrow a plan for its order */
         const tamis_quantize_options copy = {.file_type = tamis_file_type_find("COPY")};
         assert_int_equal(tamis_quantize_plan_new(g, &copy, &plan, NULL), TAMIS_OK);
     }
