@@ -78,7 +78,7 @@ static void try_row(const tamis_type *type) {
     }
 }
 
-static void test_hard_row(void **state) {
+static void test_row(void **state) {
     row = *state;
     rows_seed(11);
     n_failed = 0;
@@ -150,26 +150,31 @@ static void test_limits(void **state) {
     for_each_encoder(N, has_a_limit);
 }
 
-#define HARD_ROW(i)                                                                                \
-    { "hard row " #i, test_hard_row, NULL, NULL, (void *)(uintptr_t)&hard_rows[i] }
+#define ROW(table, i)                                                                              \
+    { #table " " #i, test_row, NULL, NULL, (void *)(uintptr_t)&table[i] }
 #define ON_BELL(test)                                                                              \
     { #test, test, NULL, NULL, (void *)(uintptr_t)&ordinary_rows[0] }
 
 int main(void) {
     tamis_formats_init();
     const struct CMUnitTest tests[] = {
-        HARD_ROW(0),
-        HARD_ROW(1),
-        HARD_ROW(2),
-        HARD_ROW(3),
-        HARD_ROW(4),
-        HARD_ROW(5),
-        HARD_ROW(6),
-        HARD_ROW(7),
-        HARD_ROW(8),
-        HARD_ROW(9),
-        HARD_ROW(10),
-        HARD_ROW(11),
+        ROW(ordinary_rows, 0),
+        ROW(ordinary_rows, 1),
+        ROW(ordinary_rows, 2),
+        ROW(ordinary_rows, 3),
+        ROW(ordinary_rows, 4),
+        ROW(hard_rows, 0),
+        ROW(hard_rows, 1),
+        ROW(hard_rows, 2),
+        ROW(hard_rows, 3),
+        ROW(hard_rows, 4),
+        ROW(hard_rows, 5),
+        ROW(hard_rows, 6),
+        ROW(hard_rows, 7),
+        ROW(hard_rows, 8),
+        ROW(hard_rows, 9),
+        ROW(hard_rows, 10),
+        ROW(hard_rows, 11),
         ON_BELL(test_largest_is_held),
         ON_BELL(test_larger_is_refused),
         cmocka_unit_test(test_limits),
