@@ -54,8 +54,9 @@ both() {
     fi
 }
 
-all_types=${TAMIS_PEER_TYPES-"Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q2_K_S Q3_K_S Q3_K_M Q3_K_L IQ4_NL IQ4_XS Q4_K_S
-    Q4_K_M Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32 COPY"}
+all_types=${TAMIS_PEER_TYPES-"IQ1_S IQ1_M Q1_0 TQ1_0 TQ2_0 IQ2_XXS IQ2_XS IQ2_S IQ2_M Q2_0 Q2_K Q2_K_S
+    IQ3_XXS IQ3_XS IQ3_S IQ3_M Q3_K_S Q3_K_M Q3_K_L MXFP4_MOE Q4_0 Q4_1 IQ4_NL IQ4_XS Q4_K_S Q4_K_M
+    Q5_0 Q5_1 Q5_K_S Q5_K_M Q6_K Q8_0 F16 BF16 F32 COPY"}
 
 # every mix on the trained models, with and without importance
 for type in $all_types; do
@@ -68,12 +69,12 @@ done
 # every architecture: the mixes with the most rules; rows that do not divide fall back
 for model in "$fixtures"/arch/*.gguf; do
     case $model in */gpt-oss.gguf) continue ;; esac # keeps its trained blocks here: see below
-    for type in Q2_K Q3_K_L Q4_K_M IQ4_XS; do
+    for type in Q2_K Q3_K_L Q4_K_M IQ4_XS IQ3_S MXFP4_MOE TQ2_0 Q2_0; do
         both "$model" "$type"
     done
 done
 for name in llama mixtral qwen3 qwen35moe; do
-    for type in Q2_K_S Q3_K_M Q4_0 Q5_K_M; do
+    for type in Q2_K_S Q3_K_M Q4_0 Q5_K_M IQ1_S IQ2_XS IQ2_M IQ3_XXS IQ3_XS; do
         both "$fixtures/arch/$name.gguf" "$type" --imatrix "$fixtures/imatrix/$name.c128.gguf"
     done
 done
@@ -97,6 +98,13 @@ both "$qwen3" Q4_K_S --tensor-type-file rules.txt
 both "$qwen3" Q4_K_S --tensor-type 'blk.2.ffn_up=f16' --tensor-type-file rules.txt
 both "$qwen3" Q4_K_S --tensor-type-file rules.txt --tensor-type 'ffn_=q6_K'
 both "$moe" Q4_K_S --pure --tensor-type '_exps=q5_K'
+both "$moe" MXFP4_MOE --tensor-type 'shexp=mxfp4'
+both "$qwen3" IQ2_XS --pure --imatrix qwen3.im --token-embedding-type q4_K
+both "$qwen3" IQ2_M --imatrix qwen3.im --tensor-type 'ffn_down=iq3_xxs'
+both "$qwen3" IQ2_M --imatrix qwen3.im --exclude-weights ffn_down
+both "$qwen3" Q4_K_M --tensor-type 'attn_v=iq2_s'
+both "$qwen3" IQ3_S --token-embedding-type iq2_s
+both "$qwen3" TQ1_0 --tensor-type 'ffn_down=tq2_0'
 both "$qwen3" Q4_K_M --imatrix qwen3.im --include-weights ffn_ --include-weights attn_v
 both "$qwen3" Q4_K_M --imatrix qwen3.im --exclude-weights ffn_down
 both "$qwen3" Q2_K_S --imatrix qwen3.im --exclude-weights ffn_down
