@@ -1,140 +1,51 @@
 /* encode_affine_internal.h - search for formats whose values are scale * code + minimum: q4_1, q5_1
  * and q2_K, q4_K, q5_K, where y = (d * sc) * q - (dmin * m) with small integers sc and m.
- * A sub-block tries a row of inverse scales, each followed by the weighted least-squares
- * line through its codes; super-blocks then choose sc and m by the error of the codes
- * re-rounded with them, and refit d and dmin in closed form. dmin takes the sign that suits
- * the super-block, so values that are all positive keep a positive minimum. Compute bound. */
+ * After the best lines of the sub-blocks (encode_affine_fit_internal.h) d and dmin are sought
+ * with the error that the lines predict, which costs nothing per element; sc and m are then
+ * chosen by the error of the codes re-rounded with them, and d and dmin refitted in closed
+ * form. dmin takes the sign that suits the super-block, so values that are all positive
+ * keep a positive minimum. Compute bound. */
 #ifndef TAMIS_FORMATS_ENCODE_AFFINE_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_AFFINE_INTERNAL_H
 
-#include "formats/encode_tile_internal.h"
+#include "formats/encode_affine_fit_internal.h"
 
-typedef struct line_set {
-    int n_sub;           /* elements per sub-block */
-    int unit;            /* sub-blocks that share d and dmin */
-    float hi;            /* codes are 0..hi */
-    int n_ratios;        /* a multiple of 3 */
-    const float *ratios; /* code the range of a sub-block is tried to reach */
-    float scale_hi;      /* sc and m are 0..scale_hi; 0 when there are none */
-} line_set;
+/* d and dmin of the lane's unit (signs as stored), sc and m, and the unit's error.
+ * Without sub-scales: sc = 1, m = -1, dmin = the minimum. */
+typedef struct affine_choice {
+    lanes d, dmin, scale, minimum, unit_error;
+} affine_choice;
 
-/* Weighted sums over a sub-block: enough to know the error of any line for its codes. */
-typedef struct line_sums {
-    vf q, qq, xq; /* sum w*q, w*q*q, w*x*q */
-} line_sums;
+/* The lines the sub-blocks would have if nothing were rounded; away from them by ds and dm the
+ * error grows by qq * ds^2 + 2 * q * ds * dm + w * dm^2. */
+typedef struct affine_ideal {
+    lanes scale, minimum; /* minimum: absolute */
+    lanes w, q, qq, tilt; /* tilt: how far the best minimum moves per change of scale */
+} affine_ideal;
 
-typedef struct line_fit {
-    vf score, scale, minimum; /* minimum: relative to the origin */
-    line_sums sums;
-} line_fit;
-
-/* What does not depend on the codes. x is taken relative to `origin`. */
-typedef struct line_data {
-    const float *x, *w;
-    vf origin, range; /* smallest value (or 0, where 0 must be in reach), and largest - it */
-    vf sum_w, sum_x;
-    vf bottom, top; /* bounds of the minimum relative to the origin */
-} line_data;
-
-INLINE line_sums sums_at(const line_data *s, const line_set *set, vf id, vf shift) {
-    line_sums sums = {v_set(0.0f), v_set(0.0f), v_set(0.0f)};
-    vf offset = shift - s->origin * id;
+/* Weighted squared error of stored values step * q + minimum, three in one go. */
+INLINE void line_errors_of_3(const float *x, const float *w, const line_set *set, const vf step[3],
+                             const vf minimum[3], vf error[3]) {
+    const vf zero = v_set(0.0f), s0 = step[0], s1 = step[1], s2 = step[2];
+    const vf id0 = v_inverse(s0), id1 = v_inverse(s1), id2 = v_inverse(s2);
+    const vf m0 = minimum[0], m1 = minimum[1], m2 = minimum[2];
+    const vf o0 = m0 * id0, o1 = m1 * id1, o2 = m2 * id2;
+    vf e0 = zero, e1 = zero, e2 = zero;
     for (int e = 0; e < set->n_sub; e++) {
-        vf x = v_load(s->x + e * LANES);
-        vf q = v_clamp(v_round(x * id + offset), 0.0f, set->hi);
-        vf weighted = v_load(s->w + e * LANES) * q;
-        sums.q += weighted;
-        sums.qq += weighted * q;
-        sums.xq += weighted * (x - s->origin);
+        vf xe = v_load(x + e * LANES), we = v_load(w + e * LANES);
+        vf off0 = xe - (s0 * v_clamp(v_round(xe * id0 - o0), 0.0f, set->hi) + m0);
+        vf off1 = xe - (s1 * v_clamp(v_round(xe * id1 - o1), 0.0f, set->hi) + m1);
+        vf off2 = xe - (s2 * v_clamp(v_round(xe * id2 - o2), 0.0f, set->hi) + m2);
+        e0 += we * off0 * off0;
+        e1 += we * off1 * off1;
+        e2 += we * off2 * off2;
     }
-    return sums;
+    error[0] = e0;
+    error[1] = e1;
+    error[2] = e2;
 }
 
-/* The least-squares line for the codes behind `sums`, kept when it is the best so far.
- * score: how much of sum w*x^2 the line explains. */
-INLINE void keep_better_line(line_fit *best, const line_data *s, line_sums sums) {
-    const vf tiny = v_set(1e-30f);
-    vf det = s->sum_w * sums.qq - sums.q * sums.q;
-    vi sound = det > v_set(1e-6f) * s->sum_w * sums.qq;
-    vf scale = (s->sum_w * sums.xq - s->sum_x * sums.q) / v_select(sound, det, v_set(1.0f));
-    vf minimum = (s->sum_x - scale * sums.q) / s->sum_w;
-    vf bounded = v_min(v_max(minimum, s->bottom), s->top);
-    vi free = bounded == minimum;
-    vf held = (sums.xq - bounded * sums.q) / v_max(sums.qq, tiny);
-    scale = v_select(free & sound, scale, held);
-    vf score = v_set(2.0f) * (scale * sums.xq + bounded * s->sum_x) -
-               (scale * scale * sums.qq + bounded * bounded * s->sum_w +
-                v_set(2.0f) * scale * bounded * sums.q);
-    vi better = (score > best->score) & (scale > v_set(0.0f));
-    best->score = v_select(better, score, best->score);
-    best->scale = v_select(better, scale, best->scale);
-    best->minimum = v_select(better, bounded, best->minimum);
-    best->sums.q = v_select(better, sums.q, best->sums.q);
-    best->sums.qq = v_select(better, sums.qq, best->sums.qq);
-    best->sums.xq = v_select(better, sums.xq, best->sums.xq);
-}
-
-/* is_positive: lanes of units whose values are all above zero. */
-INLINE void measure_line(line_data *s, const line_set *set, vf low, vf high, vi is_positive) {
-    const vf zero = v_set(0.0f), far = v_set(1e30f);
-    s->origin = set->scale_hi == 0.0f ? low : v_select(is_positive, low, v_min(low, zero));
-    s->range = v_max(high - s->origin, zero);
-    s->sum_w = s->sum_x = zero;
-    for (int e = 0; e < set->n_sub; e++) {
-        vf w = v_load(s->w + e * LANES);
-        s->sum_w += w;
-        s->sum_x += w * (v_load(s->x + e * LANES) - s->origin);
-    }
-    s->bottom = -far;
-    s->top = far;
-    if (set->scale_hi != 0.0f) {
-        s->bottom = v_select(is_positive, -s->origin, -far);
-        s->top = v_select(is_positive, far, -s->origin);
-    }
-}
-
-/* sums_at() of three candidates in one go: independent chains hide the latency of adds. */
-INLINE void try_3_lines(const line_data *s, const line_set *set, const vf id[3], const vf shift[3],
-                        line_fit *best) {
-    const vf zero = v_set(0.0f), origin = s->origin, id0 = id[0], id1 = id[1], id2 = id[2];
-    const vf offset0 = shift[0] - origin * id0, offset1 = shift[1] - origin * id1;
-    const vf offset2 = shift[2] - origin * id2;
-    line_sums a = {zero, zero, zero}, b = a, c = a;
-    for (int e = 0; e < set->n_sub; e++) {
-        vf x = v_load(s->x + e * LANES), w = v_load(s->w + e * LANES), above = x - origin;
-        vf q0 = v_clamp(v_round(x * id0 + offset0), 0.0f, set->hi), w0 = w * q0;
-        vf q1 = v_clamp(v_round(x * id1 + offset1), 0.0f, set->hi), w1 = w * q1;
-        vf q2 = v_clamp(v_round(x * id2 + offset2), 0.0f, set->hi), w2 = w * q2;
-        a.q += w0, a.qq += w0 * q0, a.xq += w0 * above;
-        b.q += w1, b.qq += w1 * q1, b.xq += w1 * above;
-        c.q += w2, c.qq += w2 * q2, c.xq += w2 * above;
-    }
-    keep_better_line(best, s, a);
-    keep_better_line(best, s, b);
-    keep_better_line(best, s, c);
-}
-
-INLINE line_fit fit_line(const line_data *s, const line_set *set) {
-    const vf zero = v_set(0.0f);
-    vf inverse = v_inverse(s->range);
-    line_fit best = {v_set(-1.0f), zero, zero, {zero, zero, zero}};
-    best.minimum = v_min(v_max(zero, s->bottom), s->top);
-    for (int i = 0; i < set->n_ratios; i += 3) {
-        /* Codes beyond either end are cut; the shift shares the cut between both. */
-        const float *r = set->ratios + i;
-        const vf id[3] = {inverse * v_set(r[0]), inverse * v_set(r[1]), inverse * v_set(r[2])};
-        const vf shift[3] = {v_set(0.5f * (set->hi - r[0])), v_set(0.5f * (set->hi - r[1])),
-                             v_set(0.5f * (set->hi - r[2]))};
-        try_3_lines(s, set, id, shift, &best);
-    }
-    for (int i = 0; i < LLOYD; i++) {
-        vf id = v_inverse(best.scale);
-        keep_better_line(&best, s, sums_at(s, set, id, -best.minimum * id));
-    }
-    return best;
-}
-
-/* Weighted squared error of stored values step * q + minimum. */
+/* The same of one. */
 INLINE vf line_error(const float *x, const float *w, const line_set *set, vf step, vf minimum) {
     vf id = v_inverse(step), offset = minimum * id, error = v_set(0.0f);
     for (int e = 0; e < set->n_sub; e++) {
@@ -146,60 +57,82 @@ INLINE vf line_error(const float *x, const float *w, const line_set *set, vf ste
     return error;
 }
 
-/* d and dmin of the lane's unit (signs as stored), sc and m, and the unit's error.
- * Without sub-scales: sc = 1, m = -1, dmin = the minimum. */
-typedef struct affine_choice {
-    lanes d, dmin, scale, minimum, unit_error;
-} affine_choice;
-
-/* The lines the sub-blocks would have if nothing were rounded. */
-typedef struct affine_ideal {
-    lanes scale, minimum; /* minimum: absolute */
-    lanes tilt;           /* tilt: how far the minimum moves per change of scale */
-} affine_ideal;
-
-INLINE void try_integers(const tile *t, const line_set *set, int g, affine_choice *c, vf scale,
-                         vf minimum) {
-    vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g);
-    vf error = line_error(&t->x[0][g], &t->w[0][g], set, d * scale, -(dmin * minimum));
-    vi better = error < v_load(c->unit_error.v + g);
-    v_store(c->unit_error.v + g, v_select(better, error, v_load(c->unit_error.v + g)));
-    v_store(c->scale.v + g, v_select(better, scale, v_load(c->scale.v + g)));
-    v_store(c->minimum.v + g, v_select(better, minimum, v_load(c->minimum.v + g)));
+/* The integer m that goes best with the scale of a lane, before rounding. */
+INLINE vf exact_minimum(const affine_ideal *ideal, int g, vf scale, vf inverse_dmin) {
+    vf moved = v_load(ideal->minimum.v + g) -
+               v_load(ideal->tilt.v + g) * (scale - v_load(ideal->scale.v + g));
+    return -moved * inverse_dmin;
 }
 
-/* Integers sc and m of every lane for the d and dmin in c. */
+INLINE vf nearest_integer(vf a, float hi) {
+    return v_clamp(v_round(v_min(a, v_set(hi))), 0.0f, hi);
+}
+
+/* What is tried around the nearest sc, three at a time: sc moved, and m nearest to what suits it
+ * (0) or the next in its direction (1). */
+enum { MAX_LINE_REACH = 4 };
+static const float line_moves[3 * MAX_LINE_REACH] = {0, -1, 1, 0, -1, 1, -2, 2, -3, -2, 2, 3};
+static const bool line_is_next[3 * MAX_LINE_REACH] = {0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0};
+
+/* The best of 3 * reach pairs of integers of one vector of lanes. Returns their error. */
+INLINE vf best_integers(const tile *t, const line_set *set, const affine_ideal *ideal, int g,
+                        int reach, affine_choice *c) {
+    vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g), inverse_dmin = v_inverse(dmin);
+    vf middle = nearest_integer(v_load(ideal->scale.v + g) * v_inverse(d), set->scale_hi);
+    vf least = v_set(__builtin_inff()), best_scale = middle, best_min = v_set(0.0f);
+    for (int i = 0; i < 3 * reach; i += 3) {
+        vf scale[3], m[3], step[3], minimum[3], error[3];
+        for (int j = 0; j < 3; j++) {
+            scale[j] = v_clamp(middle + v_set(line_moves[i + j]), 0.0f, set->scale_hi);
+            step[j] = d * scale[j];
+            vf exact = exact_minimum(ideal, g, step[j], inverse_dmin);
+            m[j] = nearest_integer(exact, set->scale_hi);
+            if (line_is_next[i + j]) {
+                m[j] += v_select(exact > m[j], v_set(1.0f), v_set(-1.0f));
+                m[j] = v_clamp(m[j], 0.0f, set->scale_hi);
+            }
+            minimum[j] = -(dmin * m[j]);
+        }
+        line_errors_of_3(&t->x[0][g], &t->w[0][g], set, step, minimum, error);
+        for (int j = 0; j < 3; j++) {
+            vi better = error[j] < least;
+            least = v_min(least, error[j]);
+            best_scale = v_select(better, scale[j], best_scale);
+            best_min = v_select(better, m[j], best_min);
+        }
+    }
+    v_store(c->scale.v + g, best_scale);
+    v_store(c->minimum.v + g, best_min);
+    return least;
+}
+
+/* Integers sc and m of every lane for the d and dmin in c, and the error of the unit: rounded to
+ * nearest (reach 0), or the best of 3 * reach pairs. */
 INLINE void choose_integers(const tile *t, const line_set *set, const affine_ideal *ideal,
                             affine_choice *c, int reach) {
     FOR_LANES(g) {
-        v_store(c->unit_error.v + g, v_set(__builtin_inff()));
-        if (set->scale_hi == 0.0f) {
-            try_integers(t, set, g, c, v_set(1.0f), v_set(-1.0f));
-            continue;
-        }
-        vf d = v_load(c->d.v + g), inverse_dmin = v_inverse(v_load(c->dmin.v + g));
-        vf ideal_scale = v_load(ideal->scale.v + g), ideal_min = v_load(ideal->minimum.v + g);
-        vf middle = v_round(v_min(ideal_scale * v_inverse(d), v_set(set->scale_hi)));
-        for (int i = -reach; i <= reach; i++) {
-            vf scale = v_clamp(middle + v_set((float)i), 0.0f, set->scale_hi);
-            vf moved = ideal_min - v_load(ideal->tilt.v + g) * (d * scale - ideal_scale);
-            vf exact = -moved * inverse_dmin;
-            vf near = v_round(v_min(exact, v_set(set->scale_hi)));
-            if (reach == 0) {
-                try_integers(t, set, g, c, scale, v_clamp(near, 0.0f, set->scale_hi));
-                continue;
+        vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g), error;
+        if (set->scale_hi != 0.0f && reach > 0) {
+            error = best_integers(t, set, ideal, g, reach, c);
+        } else {
+            vf scale = v_set(1.0f), m = v_set(-1.0f);
+            if (set->scale_hi != 0.0f) {
+                scale = nearest_integer(v_load(ideal->scale.v + g) * v_inverse(d), set->scale_hi);
+                m = nearest_integer(-v_load(ideal->minimum.v + g) * v_inverse(dmin), set->scale_hi);
             }
-            vf other = near + v_select(exact > near, v_set(1.0f), v_set(-1.0f));
-            try_integers(t, set, g, c, scale, v_clamp(near, 0.0f, set->scale_hi));
-            try_integers(t, set, g, c, scale, v_clamp(other, 0.0f, set->scale_hi));
+            error = line_error(&t->x[0][g], &t->w[0][g], set, d * scale, -(dmin * m));
+            v_store(c->scale.v + g, scale);
+            v_store(c->minimum.v + g, m);
         }
+        v_store(c->unit_error.v + g, error * v_load(t->share.v + g));
     }
     unit_sum(&c->unit_error, set->unit);
 }
 
+/* Copy to `best` where the unit's error is lower. */
 INLINE void keep_better_affine(affine_choice *best, const affine_choice *c) {
     FOR_LANES(g) {
-        vi better = v_load(c->unit_error.v + g) < v_load(best->unit_error.v + g);
+        vi better = is_lower(v_load(c->unit_error.v + g), v_load(best->unit_error.v + g));
         const lanes *from[5] = {&c->d, &c->dmin, &c->scale, &c->minimum, &c->unit_error};
         lanes *to[5] = {&best->d, &best->dmin, &best->scale, &best->minimum, &best->unit_error};
         for (int i = 0; i < 5; i++) {
@@ -208,38 +141,18 @@ INLINE void keep_better_affine(affine_choice *best, const affine_choice *c) {
     }
 }
 
-/* d and dmin in closed form for the integers and codes of `best`, into c; and the ideal lines
- * of those codes. */
-INLINE void refit_affine(const tile *t, const line_set *set, const affine_choice *best,
-                         affine_choice *c, affine_ideal *ideal) {
+/* d and dmin of least predicted error for the integers in c. */
+INLINE void fit_steps(const line_set *set, const affine_ideal *ideal, affine_choice *c) {
     lanes aa, ab, bb, xa, xb;
     FOR_LANES(g) {
-        vf sc = v_load(best->scale.v + g), m = v_load(best->minimum.v + g);
-        vf id = v_inverse(v_load(best->d.v + g) * sc);
-        vf offset = v_load(best->dmin.v + g) * m * id;
-        vf w_sum = v_set(0.0f), q1 = w_sum, q2 = w_sum, xq = w_sum, x1 = w_sum;
-        for (int e = 0; e < set->n_sub; e++) {
-            vf x = v_load(&t->x[e][g]), w = v_load(&t->w[e][g]);
-            vf q = v_clamp(v_round(x * id + offset), 0.0f, set->hi);
-            vf weighted = w * q;
-            w_sum += w;
-            q1 += weighted;
-            q2 += weighted * q;
-            xq += weighted * x;
-            x1 += w * x;
-        }
-        v_store(aa.v + g, sc * sc * q2);
-        v_store(ab.v + g, sc * m * q1);
-        v_store(bb.v + g, m * m * w_sum);
-        v_store(xa.v + g, sc * xq);
-        v_store(xb.v + g, m * x1);
-        vf det = w_sum * q2 - q1 * q1;
-        vi sound = det > v_set(1e-6f) * w_sum * q2;
-        vf scale = (w_sum * xq - x1 * q1) / v_select(sound, det, v_set(1.0f));
-        scale = v_select(sound, scale, v_load(ideal->scale.v + g));
-        v_store(ideal->scale.v + g, scale);
-        v_store(ideal->minimum.v + g, (x1 - scale * q1) / w_sum);
-        v_store(ideal->tilt.v + g, q1 / w_sum);
+        vf sc = v_load(c->scale.v + g), m = v_load(c->minimum.v + g);
+        vf w = v_load(ideal->w.v + g), q = v_load(ideal->q.v + g), qq = v_load(ideal->qq.v + g);
+        vf s = v_load(ideal->scale.v + g), bottom = v_load(ideal->minimum.v + g);
+        v_store(aa.v + g, sc * sc * qq);
+        v_store(ab.v + g, sc * m * q);
+        v_store(bb.v + g, m * m * w);
+        v_store(xa.v + g, sc * (qq * s + q * bottom));
+        v_store(xb.v + g, m * (q * s + w * bottom));
     }
     lanes *sums[5] = {&aa, &ab, &bb, &xa, &xb};
     for (int i = 0; i < 5; i++) {
@@ -253,36 +166,50 @@ INLINE void refit_affine(const tile *t, const line_set *set, const affine_choice
         vi sound = det > v_set(1e-6f) * A * C;
         vf bottom = v_select(sound, det, v_set(1.0f));
         vf d = v_select(sound, (C * X - B * Y) / bottom, X / v_max(A, v_set(1e-30f)));
-        vf dmin = v_select(sound, (B * X - A * Y) / bottom, v_load(best->dmin.v + g));
-        v_store(c->d.v + g, v_f16(d));
-        v_store(c->dmin.v + g, v_f16(dmin));
+        vf dmin = v_select(sound, (B * X - A * Y) / bottom, v_load(c->dmin.v + g));
+        v_store(c->d.v + g, d);
+        v_store(c->dmin.v + g, dmin);
     }
 }
 
-/* The smallest and largest value of every lane, and whether a unit is above zero throughout. */
-INLINE void measure_range(const tile *t, const line_set *set, lanes *low, lanes *high,
-                          lanes *positive) {
+/* The least-squares lines of the codes that are stored for `best`. */
+INLINE void refit_lines(const tile *t, const line_set *set, const affine_choice *best,
+                        affine_ideal *ideal) {
     FOR_LANES(g) {
-        vf bottom = v_load(&t->x[0][g]), top = bottom;
-        for (int e = 1; e < set->n_sub; e++) {
-            bottom = v_min(bottom, v_load(&t->x[e][g]));
-            top = v_max(top, v_load(&t->x[e][g]));
+        vf step = v_load(best->d.v + g) * v_load(best->scale.v + g), id = v_inverse(step);
+        vf offset = v_load(best->dmin.v + g) * v_load(best->minimum.v + g) * id;
+        vf w_sum = v_set(0.0f), q1 = w_sum, q2 = w_sum, xq = w_sum, x1 = w_sum;
+        for (int e = 0; e < set->n_sub; e++) {
+            vf x = v_load(&t->x[e][g]), w = v_load(&t->w[e][g]);
+            vf q = v_clamp(v_round(x * id + offset), 0.0f, set->hi);
+            vf weighted = w * q;
+            w_sum += w;
+            q1 += weighted;
+            q2 += weighted * q;
+            xq += weighted * x;
+            x1 += w * x;
         }
-        v_store(low->v + g, bottom);
-        v_store(high->v + g, top);
-        v_store(positive->v + g, -bottom);
+        vf det = w_sum * q2 - q1 * q1;
+        vi sound = det > v_set(1e-6f) * w_sum * q2;
+        vf scale = (w_sum * xq - x1 * q1) / v_select(sound, det, v_set(1.0f));
+        scale = v_select(sound, scale, step);
+        v_store(ideal->scale.v + g, scale);
+        v_store(ideal->minimum.v + g, (x1 - scale * q1) / w_sum);
+        vf share = v_load(t->share.v + g);
+        v_store(ideal->w.v + g, w_sum * share);
+        v_store(ideal->q.v + g, q1 * share);
+        v_store(ideal->qq.v + g, q2 * share);
+        v_store(ideal->tilt.v + g, q1 / w_sum);
     }
-    unit_max(positive, set->unit);
 }
 
 /* d and dmin that put the largest scale and minimum of a unit at the top of their range. */
-INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, affine_choice *c) {
+INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, const lanes *positive,
+                         affine_choice *c) {
     lanes scale = ideal->scale, minimum;
     if (set->scale_hi == 0.0f) {
-        FOR_LANES(g) {
-            v_store(c->d.v + g, v_load(scale.v + g));
-            v_store(c->dmin.v + g, v_load(ideal->minimum.v + g));
-        }
+        c->d = scale;
+        c->dmin = ideal->minimum;
         return;
     }
     FOR_LANES(g) {
@@ -291,10 +218,56 @@ INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, affine_
     unit_max(&scale, set->unit);
     unit_max(&minimum, set->unit);
     FOR_LANES(g) {
-        vf m = v_load(minimum.v + g);
+        /* dmin is stored negative where the minima are positive. */
+        vf m = v_load(minimum.v + g) * v_set(1.0f / set->scale_hi);
+        vi flip = v_load(positive->v + g) < v_set(0.0f);
         v_store(c->d.v + g, v_load(scale.v + g) * v_set(1.0f / set->scale_hi));
-        v_store(c->dmin.v + g, m * v_set(1.0f / set->scale_hi));
+        v_store(c->dmin.v + g, v_select(flip, -m, m));
     }
+}
+
+/* Integers of least predicted error for d and dmin, and that error of the unit. */
+INLINE void predict_integers(const line_set *set, const affine_ideal *ideal, affine_choice *c) {
+    FOR_LANES(g) {
+        vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g);
+        vf ideal_scale = v_load(ideal->scale.v + g);
+        vf w = v_load(ideal->w.v + g), q = v_load(ideal->q.v + g), qq = v_load(ideal->qq.v + g);
+        vf scale = nearest_integer(ideal_scale * v_inverse(d), set->scale_hi);
+        vf m = nearest_integer(exact_minimum(ideal, g, d * scale, v_inverse(dmin)), set->scale_hi);
+        vf ds = d * scale - ideal_scale, dm = -(dmin * m) - v_load(ideal->minimum.v + g);
+        v_store(c->scale.v + g, scale);
+        v_store(c->minimum.v + g, m);
+        v_store(c->unit_error.v + g, ds * (qq * ds + v_set(2.0f) * q * dm) + w * dm * dm);
+    }
+    unit_sum(&c->unit_error, set->unit);
+}
+
+/* d and dmin of least predicted error: from the widest ones up, one after the other. */
+INLINE void search_steps(const line_set *set, const affine_ideal *ideal, const affine_choice *wide,
+                         int n_tried, affine_choice *best) {
+    affine_choice c = *wide;
+    predict_integers(set, ideal, &c);
+    lanes least = c.unit_error, d = c.d, dmin = c.dmin;
+    for (int which = 0; which < 2; which++) {
+        const lanes *from = which ? &wide->dmin : &wide->d;
+        lanes *to = which ? &c.dmin : &c.d, *kept = which ? &dmin : &d;
+        for (int i = 1; i < n_tried; i++) {
+            FOR_LANES(g) {
+                v_store(to->v + g, v_load(from->v + g) * v_set(1.0f + 0.025f * (float)i));
+            }
+            predict_integers(set, ideal, &c);
+            FOR_LANES(g) {
+                vf error = v_load(c.unit_error.v + g), so_far = v_load(least.v + g);
+                vi better = error < so_far;
+                v_store(least.v + g, v_min(error, so_far));
+                v_store(kept->v + g, v_select(better, v_load(to->v + g), v_load(kept->v + g)));
+            }
+        }
+        *to = *kept;
+    }
+    predict_integers(set, ideal, &c);
+    fit_steps(set, ideal, &c);
+    *best = c;
 }
 
 INLINE void affine_codes(const tile *t, const line_set *set, const affine_choice *c, codes *out) {
@@ -309,68 +282,127 @@ INLINE void affine_codes(const tile *t, const line_set *set, const affine_choice
     }
 }
 
-/* Lines of the sub-blocks: through both ends (rounding to nearest), and fitted. */
-INLINE void ideal_lines(const tile *t, const line_set *set, affine_ideal *ends,
-                        affine_ideal *fitted, lanes *positive) {
-    lanes low, high;
-    measure_range(t, set, &low, &high, positive);
+/* Where a step of the search takes d and dmin from: as for symmetric formats. */
+typedef enum line_source { ENDS, LINES, CODES } line_source;
+
+/* One step of the search: lines improved, then d, dmin and integers, kept if better. */
+typedef struct line_step {
+    int effort;         /* the least that takes it */
+    line_source source; /* lines through both ends (rounding to nearest), lines in hand, codes */
+    int stage;          /* of the starts to try before; -1: none */
+    int rounds;         /* of lines around the best to try before */
+    float nudge;        /* how far around, in steps */
+    int n_tried;        /* LINES: values of d and of dmin */
+    float d_factor, dmin_factor;
+    int reach; /* of integers */
+} line_step;
+
+/* clang-format off */
+static const line_step line_steps[] = {
+    { TAMIS_EFFORT_FAST, ENDS, -1, 0, 0, 0, 1, 1, 0 },
+    { TAMIS_EFFORT_FAST, LINES, 0, 1, 0.25f, 6, 1, 1, 1 },
+    { TAMIS_EFFORT_NORMAL, LINES, 1, 1, 0.25f, 6, 1, 1, 1 },
+    { TAMIS_EFFORT_NORMAL, CODES, -1, 0, 0, 0, 1, 1, 1 },
+    { TAMIS_EFFORT_BEST, LINES, 2, 2, 0.25f, 12, 1, 1, 4 },
+    { TAMIS_EFFORT_BEST, LINES, -1, 2, 0.12f, 12, 1, 1, 4 },
+    { TAMIS_EFFORT_BEST, LINES, -1, 1, 0.5f, 16, 1, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1, 0.98f, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1, 1.02f, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 0.98f, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1.02f, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 0.99f, 1.01f, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1.01f, 0.99f, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 0.96f, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1.04f, 1, 4 },
+    { TAMIS_EFFORT_BEST, CODES, -1, 0, 0, 0, 1, 1, 4 },
+};
+/* clang-format on */
+enum { N_LINE_STEPS = sizeof line_steps / sizeof line_steps[0] };
+
+/* The lines through both ends of every sub-block, or those of the fits. */
+INLINE void set_lines(const tile *t, const line_set *set, const line_fits *fits, bool is_ends,
+                      affine_ideal *ideal) {
     FOR_LANES(g) {
-        line_data s = {.x = &t->x[0][g], .w = &t->w[0][g]};
-        vi is_positive = v_load(positive->v + g) < v_set(0.0f);
-        measure_line(&s, set, v_load(low.v + g), v_load(high.v + g), is_positive);
-        v_store(ends->scale.v + g, s.range * v_set(1.0f / set->hi));
-        v_store(ends->minimum.v + g, s.origin);
-        v_store(ends->tilt.v + g, v_set(0.0f));
-        line_fit fit = fit_line(&s, set);
-        v_store(fitted->scale.v + g, fit.scale);
-        v_store(fitted->minimum.v + g, fit.minimum + s.origin);
-        v_store(fitted->tilt.v + g, fit.sums.q / s.sum_w);
+        vf share = v_load(t->share.v + g), origin = v_load(fits->origin.v + g);
+        vf ends = v_load(fits->range.v + g) * v_set(1.0f / set->hi);
+        v_store(ideal->w.v + g, v_load(fits->sum_w.v + g) * share);
+        v_store(ideal->q.v + g, v_load(fits->q.v + g) * share);
+        v_store(ideal->qq.v + g, v_load(fits->qq.v + g) * share);
+        v_store(ideal->tilt.v + g, v_load(fits->q.v + g) * v_load(fits->inverse_w.v + g));
+        v_store(ideal->scale.v + g, is_ends ? ends : v_load(fits->scale.v + g));
+        v_store(ideal->minimum.v + g, is_ends ? origin : v_load(fits->minimum.v + g) + origin);
     }
 }
 
-/* dmin is stored negative where the minima are positive. */
-INLINE void set_dmin_sign(const line_set *set, const lanes *positive, affine_choice *c) {
-    FOR_LANES(g) {
-        vf dmin = v_load(c->dmin.v + g);
-        vi flip = v_load(positive->v + g) < v_set(0.0f);
-        if (set->scale_hi != 0.0f) {
-            v_store(c->dmin.v + g, v_select(flip, -dmin, dmin));
+/* d and dmin of a step into c, the lines that the integers are to come near to, and the widest
+ * steps that these call for. */
+INLINE void find_steps(const tile *t, const line_set *set, const line_step *step,
+                       const lanes *positive, const line_fits *fits, const affine_choice *best,
+                       affine_ideal *ideal, affine_choice *wide, affine_choice *c) {
+    if (step->source == CODES) {
+        refit_lines(t, set, best, ideal);
+        *c = *best;
+        fit_steps(set, ideal, c);
+    } else {
+        set_lines(t, set, fits, step->source == ENDS, ideal);
+        widest_steps(set, ideal, positive, wide);
+        *c = *wide;
+        if (set->scale_hi != 0.0f && step->source == LINES) {
+            search_steps(set, ideal, wide, step->n_tried, c);
         }
     }
+    FOR_LANES(g) {
+        v_store(c->d.v + g, v_load(c->d.v + g) * v_set(step->d_factor));
+        v_store(c->dmin.v + g, v_load(c->dmin.v + g) * v_set(step->dmin_factor));
+    }
 }
 
-/* Search one tile: best d, dmin and integers of every unit, and the codes. */
+/* Where one of the widest steps is tiny, both rounded away from zero; else c stays as it is. */
+INLINE void take_widened_steps(const affine_choice *wide, affine_choice *c) {
+    affine_choice wider = *wide;
+    widen_tiny_steps(&wider.d);
+    widen_tiny_steps(&wider.dmin);
+    FOR_LANES(g) {
+        vf d = v_load(wider.d.v + g), dmin = v_load(wider.dmin.v + g);
+        vi is_wider = (d != v_load(wide->d.v + g)) | (dmin != v_load(wide->dmin.v + g));
+        v_store(c->d.v + g, v_select(is_wider, d, v_load(c->d.v + g)));
+        v_store(c->dmin.v + g, v_select(is_wider, dmin, v_load(c->dmin.v + g)));
+    }
+}
+
+/* Search one tile: best d, dmin and integers of every unit, and the codes. Each effort goes on
+ * from the result of the one below. */
 INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effort,
                           affine_choice *best, codes *out) {
-    (void)effort;
-    affine_ideal ends, ideal;
-    affine_choice c = {0};
+    line_fits fits;
     lanes positive;
-    ideal_lines(t, set, &ends, &ideal, &positive);
-    widest_steps(set, &ends, &c);
-    set_dmin_sign(set, &positive, &c);
-    round_steps(&c.d);
-    round_steps(&c.dmin);
-    choose_integers(t, set, &ends, &c, 0);
-    *best = c;
-    widest_steps(set, &ideal, &c);
-    set_dmin_sign(set, &positive, &c);
-    affine_choice wide = c;
-    round_steps(&c.d);
-    round_steps(&c.dmin);
-    choose_integers(t, set, &ideal, &c, REACH);
-    keep_better_affine(best, &c);
-    bool is_tiny = widen_tiny_steps(&wide.d);
-    if (widen_tiny_steps(&wide.dmin) || is_tiny) {
-        round_steps(&wide.d);
-        round_steps(&wide.dmin);
-        choose_integers(t, set, &ideal, &wide, REACH);
-        keep_better_affine(best, &wide);
+    start_lines(t, set, &fits, &positive);
+    memset(best, 0, sizeof *best);
+    FOR_LANES(g) {
+        v_store(best->unit_error.v + g, v_set(__builtin_inff()));
     }
-    for (int i = 0; i < REFITS; i++) {
-        refit_affine(t, set, best, &c, &ideal);
-        choose_integers(t, set, &ideal, &c, REACH);
-        keep_better_affine(best, &c);
+    for (int i = 0; i < N_LINE_STEPS && line_steps[i].effort <= (int)effort; i++) {
+        const line_step *step = line_steps + i;
+        affine_ideal ideal;
+        affine_choice c, wide;
+        if (step->source == CODES && set->scale_hi == 0.0f) continue;
+        if (step->rounds > 0) {
+            int from = step->stage > 0 ? set->n_starts[step->stage - 1] : 0;
+            int to = step->stage >= 0 ? set->n_starts[step->stage] : 0;
+            improve_lines(t, set, from, to, step->rounds, step->nudge, &fits);
+        }
+        find_steps(t, set, step, &positive, &fits, best, &ideal, &wide, &c);
+        for (bool is_again = false;; is_again = true) {
+            round_steps(&c.d);
+            round_steps(&c.dmin);
+            choose_integers(t, set, &ideal, &c, step->reach);
+            keep_better_affine(best, &c);
+            if (is_again || step->source != LINES) break;
+            if (!any_tiny_step(&wide.d) && !any_tiny_step(&wide.dmin)) break;
+            take_widened_steps(&wide, &c);
+        }
     }
     affine_codes(t, set, best, out);
 }

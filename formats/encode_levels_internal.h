@@ -187,7 +187,10 @@ INLINE void keep_better_fit(const tile *t, const level_set *set, const level_fit
                             level_choice *best) {
     lanes wide = fit->step;
     keep_better_d(t, set, &fit->step, margin, best);
-    if (widen_tiny_steps(&wide)) keep_better_d(t, set, &wide, margin, best);
+    if (any_tiny_step(&wide)) {
+        widen_tiny_steps(&wide);
+        keep_better_d(t, set, &wide, margin, best);
+    }
 }
 
 INLINE void level_codes(const tile *t, const level_set *set, const lanes *d, codes *out) {

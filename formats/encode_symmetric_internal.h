@@ -1,9 +1,10 @@
 /* encode_symmetric_internal.h - search for formats whose values are scale * code: q4_0, q5_0, q3_K,
  * q6_K, and iq4_nl, iq4_xs where the code names an entry of a fixed table of values.
- * A sub-block tries a row of inverse scales, each judged by the weighted least-squares scale
- * of the codes it gives; super-blocks then choose d among candidates, the integer scales by
- * the error of the codes re-rounded with them, and refit d in closed form.
- * Whatever is chosen is judged by its error as the decoder sees it. Compute bound. */
+ * A sub-block tries some inverse scales, each judged by the weighted least-squares scale of
+ * the codes it gives, then scales around the best. Super-blocks choose d among candidates,
+ * the integer scales by the error of the codes re-rounded with them, and refit d in closed
+ * form. A table of steps says what each effort does; whatever a step finds is judged by its
+ * error as the decoder sees it. Compute bound. */
 #ifndef TAMIS_FORMATS_ENCODE_SYMMETRIC_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_SYMMETRIC_INTERNAL_H
 
@@ -15,8 +16,9 @@ typedef struct code_set {
     int unit;                 /* sub-blocks that share d */
     bool is_codebook;         /* values from the iq4 table, else the integers lo..hi */
     float lo, hi;             /* smallest and largest value of a code */
-    int n_ratios;             /* a multiple of 4 */
-    const float *ratios;      /* value the largest element is tried at */
+    float nudge;              /* relative change of a scale that moves the outer codes by 0.4 */
+    int n_ratios[3];          /* of fast, normal, best; multiples of 3 */
+    const float *ratios;      /* value the largest element is tried at; the most telling first */
     float scale_lo, scale_hi; /* integer sub-scales; both 1 when there are none */
 } code_set;
 
@@ -38,8 +40,12 @@ INLINE void value_sums(const float *x, const float *w, const code_set *set, vf i
     *vv = sum_vv;
 }
 
-/* What is left to choose from after the search of one sub-block: its best scale, and how
- * fast its error grows away from it. */
+/* The best scale of every sub-block so far, and how fast its error grows away from it. */
+typedef struct sub_fits {
+    lanes inverse_top; /* 1 / element of largest magnitude */
+    lanes score, scale, curvature;
+} sub_fits;
+
 typedef struct sub_fit {
     vf score, scale, curvature;
 } sub_fit;
@@ -64,43 +70,56 @@ INLINE vf signed_top(const float *x, int n_sub) {
     return v_select(top > -bottom, top, bottom);
 }
 
-/* value_sums() for four inverse scales in one go: independent chains hide the latency of adds. */
-INLINE void try_4_scales(const float *x, const float *w, const code_set *set, const vf id[4],
-                         sub_fit *best) {
-    const vf zero = v_set(0.0f), id0 = id[0], id1 = id[1], id2 = id[2], id3 = id[3];
-    vf xv0 = zero, xv1 = zero, xv2 = zero, xv3 = zero, vv0 = zero, vv1 = zero, vv2 = zero,
-       vv3 = zero;
+/* value_sums() for three inverse scales in one go: x and w are loaded once. */
+INLINE void try_3_scales(const float *x, const float *w, const code_set *set, vf id0, vf id1,
+                         vf id2, sub_fit *best) {
+    const vf zero = v_set(0.0f);
+    vf xv0 = zero, xv1 = zero, xv2 = zero, vv0 = zero, vv1 = zero, vv2 = zero;
     for (int e = 0; e < set->n_sub; e++) {
         vf xe = v_load(x + e * LANES), we = v_load(w + e * LANES);
         vf v0 = nearest_value(xe * id0, set), v1 = nearest_value(xe * id1, set);
-        vf v2 = nearest_value(xe * id2, set), v3 = nearest_value(xe * id3, set);
-        vf w0 = we * v0, w1 = we * v1, w2 = we * v2, w3 = we * v3;
+        vf v2 = nearest_value(xe * id2, set);
+        vf w0 = we * v0, w1 = we * v1, w2 = we * v2;
         xv0 += w0 * xe, vv0 += w0 * v0;
         xv1 += w1 * xe, vv1 += w1 * v1;
         xv2 += w2 * xe, vv2 += w2 * v2;
-        xv3 += w3 * xe, vv3 += w3 * v3;
     }
     keep_better_fit(best, xv0, vv0);
     keep_better_fit(best, xv1, vv1);
     keep_better_fit(best, xv2, vv2);
-    keep_better_fit(best, xv3, vv3);
 }
 
-INLINE sub_fit fit_sub_block(const float *x, const float *w, const code_set *set, vf top) {
-    vf inverse = v_inverse(top);
-    sub_fit best = {v_set(-1.0f), v_set(0.0f), v_set(0.0f)};
-    for (int i = 0; i < set->n_ratios; i += 4) {
-        const float *r = set->ratios + i;
-        const vf id[4] = {inverse * v_set(r[0]), inverse * v_set(r[1]), inverse * v_set(r[2]),
-                          inverse * v_set(r[3])};
-        try_4_scales(x, w, set, id, &best);
+INLINE void start_fits(const tile *t, const code_set *set, sub_fits *fits, lanes *top) {
+    FOR_LANES(g) {
+        vf m = signed_top(&t->x[0][g], set->n_sub);
+        v_store(top->v + g, m);
+        v_store(fits->inverse_top.v + g, v_inverse(m));
+        v_store(fits->score.v + g, v_set(-1.0f));
+        v_store(fits->scale.v + g, v_set(0.0f));
+        v_store(fits->curvature.v + g, v_set(0.0f));
     }
-    for (int i = 0; i < LLOYD; i++) {
-        vf xv, vv;
-        value_sums(x, w, set, v_inverse(best.scale), &xv, &vv);
-        keep_better_fit(&best, xv, vv);
+}
+
+/* Go on with the ratios from..to, then with scales around the best, `rounds` times. */
+INLINE void improve_fits(const tile *t, const code_set *set, int from, int to, int rounds,
+                         float nudge, sub_fits *fits) {
+    FOR_LANES(g) {
+        const float *x = &t->x[0][g], *w = &t->w[0][g], *r = set->ratios;
+        vf inverse = v_load(fits->inverse_top.v + g);
+        sub_fit best = {v_load(fits->score.v + g), v_load(fits->scale.v + g),
+                        v_load(fits->curvature.v + g)};
+        for (int i = from; i < to; i += 3) {
+            try_3_scales(x, w, set, inverse * v_set(r[i]), inverse * v_set(r[i + 1]),
+                         inverse * v_set(r[i + 2]), &best);
+        }
+        for (int i = 0; i < rounds; i++) {
+            vf id = v_inverse(best.scale);
+            try_3_scales(x, w, set, id, id * v_set(1.0f - nudge), id * v_set(1.0f + nudge), &best);
+        }
+        v_store(fits->score.v + g, best.score);
+        v_store(fits->scale.v + g, best.scale);
+        v_store(fits->curvature.v + g, best.curvature);
     }
-    return best;
 }
 
 /* Weighted squared error with the stored step of the sub-block. */
@@ -139,31 +158,42 @@ INLINE void step_errors_of_3(const float *x, const float *w, const code_set *set
     error[2] = e2;
 }
 
-/* Integer scales for a given d: the nearest ones, or of these and their neighbours the ones of
- * least error. */
+/* Distances from the nearest integer scale and signs, three at a time: neighbours first. */
+enum { MAX_REACH = 3 };
+static const float scale_moves[3 * MAX_REACH] = {0, -1, 1, -2, 2, 0, -1, 1, 2};
+static const float scale_signs[3 * MAX_REACH] = {1, 1, 1, 1, 1, -1, -1, -1, -1};
+
+/* Integer scales for a given d: the nearest ones (reach 0), or of 3 * reach near these, and from
+ * reach 2 on near their opposites, the ones of least error. */
 INLINE void choose_scales(const tile *t, const code_set *set, const lanes *ideal,
-                          symmetric_choice *c, bool with_neighbours) {
+                          symmetric_choice *c, int reach) {
     FOR_LANES(g) {
         const float *x = &t->x[0][g], *w = &t->w[0][g];
-        vf d = v_load(c->d.v + g), scale = v_set(1.0f), least;
+        vf d = v_load(c->d.v + g), chosen = v_set(1.0f), least = v_set(__builtin_inff());
+        vf middle = chosen;
         if (set->unit > 1) {
-            scale =
-                v_clamp(v_round(v_load(ideal->v + g) * v_inverse(d)), set->scale_lo, set->scale_hi);
+            middle =
+                v_round(v_clamp(v_load(ideal->v + g) * v_inverse(d), set->scale_lo, set->scale_hi));
+            chosen = middle;
         }
-        if (set->unit > 1 && with_neighbours) {
-            vf below = v_max(scale - v_set(1.0f), v_set(set->scale_lo));
-            vf above = v_min(scale + v_set(1.0f), v_set(set->scale_hi)), error[3];
-            const vf step[3] = {d * scale, d * below, d * above};
+        if (set->unit == 1 || reach == 0) {
+            least = step_error(x, w, set, d * middle);
+        }
+        for (int i = 0; set->unit > 1 && i < 3 * reach; i += 3) {
+            vf scale[3], step[3], error[3];
+            for (int j = 0; j < 3; j++) {
+                scale[j] = middle * v_set(scale_signs[i + j]) + v_set(scale_moves[i + j]);
+                scale[j] = v_clamp(scale[j], set->scale_lo, set->scale_hi);
+                step[j] = d * scale[j];
+            }
             step_errors_of_3(x, w, set, step, error);
-            scale = v_select(error[1] < error[0], below, scale);
-            least = v_min(error[0], error[1]);
-            scale = v_select(error[2] < least, above, scale);
-            least = v_min(least, error[2]);
-        } else {
-            least = step_error(x, w, set, d * scale);
+            for (int j = 0; j < 3; j++) {
+                chosen = v_select(error[j] < least, scale[j], chosen);
+                least = v_min(least, error[j]);
+            }
         }
-        v_store(c->scale.v + g, scale);
-        v_store(c->unit_error.v + g, least);
+        v_store(c->scale.v + g, chosen);
+        v_store(c->unit_error.v + g, least * v_load(t->share.v + g));
     }
     unit_sum(&c->unit_error, set->unit);
 }
@@ -171,7 +201,7 @@ INLINE void choose_scales(const tile *t, const code_set *set, const lanes *ideal
 INLINE void keep_better_choice(symmetric_choice *best, const symmetric_choice *c) {
     FOR_LANES(g) {
         vf error = v_load(c->unit_error.v + g), least = v_load(best->unit_error.v + g);
-        vi better = error < least;
+        vi better = is_lower(error, least);
         v_store(best->unit_error.v + g, v_select(better, error, least));
         v_store(best->d.v + g, v_select(better, v_load(c->d.v + g), v_load(best->d.v + g)));
         v_store(best->scale.v + g,
@@ -179,7 +209,7 @@ INLINE void keep_better_choice(symmetric_choice *best, const symmetric_choice *c
     }
 }
 
-/* d in closed form for the codes of `best`, rounded to f16. */
+/* d in closed form for the codes of `best`, and the scale of each sub-block alone. */
 INLINE void refit_d(const tile *t, const code_set *set, const symmetric_choice *best, lanes *d,
                     lanes *ideal) {
     lanes xv, vv;
@@ -188,13 +218,14 @@ INLINE void refit_d(const tile *t, const code_set *set, const symmetric_choice *
         vf id = v_inverse(v_load(best->d.v + g) * scale);
         value_sums(&t->x[0][g], &t->w[0][g], set, id, &sum_xv, &sum_vv);
         v_store(ideal->v + g, sum_xv / v_max(sum_vv, v_set(1e-30f)));
+        scale *= v_load(t->share.v + g);
         v_store(xv.v + g, sum_xv * scale);
         v_store(vv.v + g, sum_vv * scale * scale);
     }
     unit_sum(&xv, set->unit);
     unit_sum(&vv, set->unit);
     FOR_LANES(g) {
-        v_store(d->v + g, v_f16(v_load(xv.v + g) / v_max(v_load(vv.v + g), v_set(1e-30f))));
+        v_store(d->v + g, v_load(xv.v + g) / v_max(v_load(vv.v + g), v_set(1e-30f)));
     }
 }
 
@@ -213,23 +244,25 @@ INLINE void unit_signed_top(const lanes *a, int unit, lanes *top) {
     }
 }
 
-/* d for the ideal scales of a super-block: the same search, one level up. */
-INLINE void fit_d(const code_set *set, const lanes *ideal, const lanes *curvature, lanes *d) {
-    lanes top, best;
-    unit_signed_top(ideal, set->unit, &top);
+/* d for the ideal scales of a super-block: the same search, one level up. The largest scale is
+ * tried at tops[0..n). */
+INLINE void fit_d(const tile *t, const code_set *set, const sub_fits *fits, const float *tops,
+                  int n, lanes *d) {
+    lanes inverse, best, xs, ss;
+    unit_signed_top(&fits->scale, set->unit, &inverse);
     FOR_LANES(g) {
+        v_store(inverse.v + g, v_inverse(v_load(inverse.v + g)));
         v_store(best.v + g, v_set(-1.0f));
         v_store(d->v + g, v_set(0.0f));
     }
-    for (int i = 0; i < 16; i++) {
-        float ratio = set->scale_lo * (1.0f - 0.02f * (float)i);
-        lanes xs, ss;
+    for (int i = 0; i < n; i++) {
         FOR_LANES(g) {
-            vf ideal_scale = v_load(ideal->v + g), c = v_load(curvature->v + g);
-            vf id = v_inverse(v_load(top.v + g)) * v_set(ratio);
-            vf s = v_clamp(v_round(ideal_scale * id), set->scale_lo, set->scale_hi);
-            v_store(xs.v + g, c * ideal_scale * s);
-            v_store(ss.v + g, c * s * s);
+            vf ideal = v_load(fits->scale.v + g);
+            vf id = v_load(inverse.v + g) * v_set(tops[i] * set->scale_lo);
+            vf s = v_clamp(v_round(ideal * id), set->scale_lo, set->scale_hi);
+            vf weighted = v_load(fits->curvature.v + g) * v_load(t->share.v + g) * s;
+            v_store(xs.v + g, weighted * ideal);
+            v_store(ss.v + g, weighted * s);
         }
         unit_sum(&xs, set->unit);
         unit_sum(&ss, set->unit);
@@ -242,6 +275,11 @@ INLINE void fit_d(const code_set *set, const lanes *ideal, const lanes *curvatur
         }
     }
 }
+
+/* Parts of scale_lo that the largest scale is tried at. */
+enum { N_TOPS = 16 };
+static const float scale_tops[N_TOPS] = {1.0f,  0.98f, 0.96f, 0.94f, 0.92f, 0.9f,  0.88f, 0.86f,
+                                         0.84f, 0.82f, 0.8f,  0.78f, 0.76f, 0.74f, 0.72f, 0.7f};
 
 /* The codes of the choice: value - lo for integers, index for the table. */
 INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_choice *c,
@@ -258,50 +296,125 @@ INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_
     }
 }
 
-/* Search one tile: best d and integer scales of every unit, and the codes. */
+/* Where a step of the search takes d from. */
+typedef enum d_source {
+    ROUNDED,  /* the largest element at the end of its range: rounding to nearest */
+    FITTED,   /* fitted to the scales in hand */
+    REFITTED, /* to the codes in hand */
+} d_source;
+
+/* One step of the search: scales improved, then a d and its integer scales, kept if better. */
+typedef struct search_step {
+    tamis_effort effort; /* the least that takes it */
+    d_source source;
+    int stage;       /* of the ratios to try before; -1: none */
+    int rounds;      /* of scales around the best to try before */
+    float nudge;     /* how far around, in parts of the set's nudge */
+    int top, n_tops; /* FITTED: which of scale_tops */
+    float factor;    /* d is multiplied with */
+    int reach;       /* of integer scales */
+} search_step;
+
+enum { FAST = TAMIS_EFFORT_FAST, NORMAL = TAMIS_EFFORT_NORMAL, BEST = TAMIS_EFFORT_BEST };
+
+/* clang-format off */
+static const search_step simple_steps[] = {
+    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
+    { FAST, FITTED, 0, 1, 1, 0, 1, 1, 1 },
+    { NORMAL, FITTED, 1, 1, 1, 0, 1, 1, 1 },
+    { BEST, FITTED, 2, 2, 1, 0, 1, 1, 1 },
+    { BEST, FITTED, -1, 2, 0.5f, 0, 1, 1, 1 },
+};
+static const search_step super_steps[] = {
+    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
+    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 1 },
+    { NORMAL, FITTED, 1, 1, 1, 0, N_TOPS, 1, 1 },
+    { NORMAL, REFITTED, -1, 0, 0, 0, 0, 1, 1 },
+    { BEST, FITTED, 2, 2, 1, 0, 2, 1, 3 },
+    { BEST, FITTED, -1, 2, 0.5f, 2, 2, 1, 3 },
+    { BEST, FITTED, -1, 0, 0, 4, 2, 1, 3 },
+    { BEST, FITTED, -1, 0, 0, 6, 2, 1, 3 },
+    { BEST, FITTED, -1, 0, 0, 8, 3, 1, 3 },
+    { BEST, FITTED, -1, 0, 0, 11, 5, 1, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.994f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.006f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.985f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.015f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.997f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.003f, 3 },
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
+};
+/* clang-format on */
+
+/* d as rounding to nearest has it, which every encoder of this format can do. */
+INLINE void rounded_d(const code_set *set, const lanes *top, lanes *d, lanes *ideal) {
+    FOR_LANES(g) {
+        v_store(ideal->v + g, v_load(top->v + g) * v_set(1.0f / set->lo));
+    }
+    *d = *ideal;
+    if (set->unit > 1) {
+        unit_signed_top(ideal, set->unit, d);
+    }
+    FOR_LANES(g) {
+        v_store(d->v + g, v_load(d->v + g) * v_set(1.0f / set->scale_lo));
+    }
+}
+
+/* The d of a step and the scales that the integers are to come near to. */
+INLINE void find_d(const tile *t, const code_set *set, const search_step *step, const lanes *top,
+                   const sub_fits *fits, const symmetric_choice *best, lanes *d, lanes *ideal) {
+    if (step->source == ROUNDED) {
+        rounded_d(set, top, d, ideal);
+        return;
+    }
+    if (step->source == REFITTED) {
+        refit_d(t, set, best, d, ideal);
+    } else {
+        *ideal = *d = fits->scale;
+        if (set->unit > 1) {
+            fit_d(t, set, fits, scale_tops + step->top, step->n_tops, d);
+        }
+    }
+    FOR_LANES(g) {
+        v_store(d->v + g, v_load(d->v + g) * v_set(step->factor));
+    }
+}
+
+/* Search one tile: best d and integer scales of every unit, and the codes. Each effort goes on
+ * from the result of the one below. */
 INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort effort,
                              symmetric_choice *best, codes *out) {
-    (void)effort;
-    symmetric_choice c;
-    lanes ideal, curvature, plain;
+    const search_step *steps = set->unit > 1 ? super_steps : simple_steps;
+    size_t n = set->unit > 1 ? sizeof super_steps : sizeof simple_steps;
+    sub_fits fits;
+    lanes top;
+    start_fits(t, set, &fits, &top);
     FOR_LANES(g) {
-        vf top = signed_top(&t->x[0][g], set->n_sub);
-        sub_fit fit = fit_sub_block(&t->x[0][g], &t->w[0][g], set, top);
-        v_store(ideal.v + g, fit.scale);
-        v_store(curvature.v + g, fit.curvature);
-        v_store(plain.v + g, top * v_set(1.0f / set->lo));
         v_store(best->unit_error.v + g, v_set(__builtin_inff()));
         v_store(best->scale.v + g, v_set(1.0f));
         v_store(best->d.v + g, v_set(0.0f));
     }
-    /* Rounding to nearest, as every encoder of this format can. */
-    lanes top = plain;
-    if (set->unit > 1) {
-        unit_signed_top(&plain, set->unit, &top);
+    for (size_t i = 0; i < n / sizeof *steps && steps[i].effort <= effort; i++) {
+        const search_step *step = steps + i;
+        symmetric_choice c;
+        lanes d, ideal;
+        if (step->rounds > 0) {
+            int from = step->stage > 0 ? set->n_ratios[step->stage - 1] : 0;
+            int to = step->stage >= 0 ? set->n_ratios[step->stage] : 0;
+            improve_fits(t, set, from, to, step->rounds, step->nudge * set->nudge, &fits);
+        }
+        find_d(t, set, step, &top, &fits, best, &d, &ideal);
+        for (bool is_again = false;; is_again = true) {
+            c.d = d;
+            round_steps(&c.d);
+            choose_scales(t, set, &ideal, &c, step->reach);
+            keep_better_choice(best, &c);
+            if (is_again || step->source != FITTED || !any_tiny_step(&d)) break;
+            widen_tiny_steps(&d);
+        }
     }
-    FOR_LANES(g) {
-        v_store(c.d.v + g, v_f16(v_load(top.v + g) * v_set(1.0f / set->scale_lo)));
-    }
-    choose_scales(t, set, &plain, &c, false);
-    keep_better_choice(best, &c);
-    if (set->unit > 1) {
-        fit_d(set, &ideal, &curvature, &c.d);
-    } else {
-        c.d = ideal;
-    }
-    lanes wide = c.d;
-    round_steps(&c.d);
-    choose_scales(t, set, &ideal, &c, true);
-    keep_better_choice(best, &c);
-    if (widen_tiny_steps(&wide)) {
-        c.d = wide;
-        round_steps(&c.d);
-        choose_scales(t, set, &ideal, &c, true);
-        keep_better_choice(best, &c);
-    }
-    refit_d(t, set, best, &c.d, &ideal);
-    choose_scales(t, set, &ideal, &c, true);
-    keep_better_choice(best, &c);
     symmetric_codes(t, set, best, out);
 }
 

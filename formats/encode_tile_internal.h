@@ -13,15 +13,16 @@
 
 enum { LANES = 16, MAX_SUB = 32 };
 
-typedef struct tile {
-    _Alignas(64) float x[MAX_SUB][LANES];
-    _Alignas(64) float w[MAX_SUB][LANES]; /* importance, scaled by a power of two per unit */
-} tile;
-
 /* Per lane values of a tile. */
 typedef struct lanes {
     _Alignas(64) float v[LANES];
 } lanes;
+
+typedef struct tile {
+    _Alignas(64) float x[MAX_SUB][LANES];
+    _Alignas(64) float w[MAX_SUB][LANES]; /* importance, scaled by a power of two per unit */
+    lanes share; /* 0: without importance in a unit that has some; its errors do not count */
+} tile;
 
 /* Codes of a tile, row[i_lane * n_sub + e]: the order of the elements in the row. */
 typedef struct codes {
@@ -89,18 +90,29 @@ INLINE void store_turned(const vf *code, int g, int n_sub, codes *out) {
     }
 }
 
-/* Steps of few f16 subnormal units (2^-24), rounded away from zero: half a unit added. False
- * when no lane has one; the rounding of larger steps costs next to nothing. */
-INLINE bool widen_tiny_steps(lanes *d) {
-    bool any = false;
-    for (int l = 0; l < LANES; l++) {
-        float magnitude = d->v[l] < 0.0f ? -d->v[l] : d->v[l];
-        if (magnitude > 0.0f && magnitude < 0x1p-17f) {
-            d->v[l] += d->v[l] < 0.0f ? -0x1p-25f : 0x1p-25f;
-            any = true;
-        }
+/* Whether a step in use is only few f16 subnormal units (2^-24). */
+INLINE bool any_tiny_step(const lanes *d) {
+    vi tiny = (vi)v_set(0.0f);
+    uint64_t any = 0, part[sizeof tiny / sizeof any];
+    FOR_LANES(g) {
+        vf magnitude = v_abs(v_load(d->v + g));
+        tiny |= (magnitude > v_set(0.0f)) & (magnitude < v_set(0x1p-17f));
     }
-    return any;
+    memcpy(part, &tiny, sizeof part);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        any |= part[i];
+    }
+    return any != 0;
+}
+
+/* Such steps rounded away from zero: half a unit added. The others stay. */
+INLINE void widen_tiny_steps(lanes *d) {
+    FOR_LANES(g) {
+        vf step = v_load(d->v + g), magnitude = v_abs(step);
+        vf wider = step + v_select(step < v_set(0.0f), v_set(-0x1p-25f), v_set(0x1p-25f));
+        vi tiny = (magnitude > v_set(0.0f)) & (magnitude < v_set(0x1p-17f));
+        v_store(d->v + g, v_select(tiny, wider, step));
+    }
 }
 
 INLINE void round_steps(lanes *d) {
@@ -140,11 +152,19 @@ INLINE void scale_importance(tile *t, int n_sub, int unit, float faint) {
         vf factor = (vf)((254 - exponent) << 23);
         vf light = v_select(unit_top == v_set(0.0f), v_set(1.0f), v_set(faint));
         vi empty = v_load(own.v + g) == v_set(0.0f);
+        vi is_ignored = empty & (unit_top > v_set(0.0f));
+        v_store(t->share.v + g, v_select(is_ignored, v_set(0.0f), v_set(1.0f)));
         for (int e = 0; e < n_sub; e++) {
             vf w = v_load(&t->w[e][g]) * factor;
             v_store(&t->w[e][g], v_select(empty, light, w));
         }
     }
+}
+
+/* Whether an error is lower than the least so far by more than the sums may be off: so that what
+ * a longer search finds is never worse. */
+INLINE vi is_lower(vf error, vf least) {
+    return error < least * v_set(1.0f - 1e-5f);
 }
 
 /* Fill the weights of a tile from the importance of up to 16 sub-blocks; NULL weighs all alike. */
@@ -154,8 +174,9 @@ INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub,
         load_turned(importance, n_lanes, n_sub, t->w);
         scale_importance(t, n_sub, unit, faint);
     } else {
-        for (int e = 0; e < n_sub; e++) {
-            FOR_LANES(g) {
+        FOR_LANES(g) {
+            v_store(t->share.v + g, v_set(1.0f));
+            for (int e = 0; e < n_sub; e++) {
                 v_store(&t->w[e][g], v_set(1.0f));
             }
         }
@@ -163,12 +184,13 @@ INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub,
 }
 
 /* Fill a tile with up to 16 sub-blocks from x; the lanes left over are zero. A sub-block that
- * shares its scale and has no importance gets a little, for a sub-scale that fits. */
+ * shares its scale and has no importance is weighted for a sub-scale that fits; share is 0 there.
+ */
 INLINE void tile_load(tile *t, const float *x, const float *importance, int n_lanes, int n_sub,
                       int unit) {
     load_turned(x, n_lanes, n_sub, t->x);
     drop_specks(t, n_sub);
-    tile_weigh(t, importance, n_lanes, n_sub, unit, 1e-8f);
+    tile_weigh(t, importance, n_lanes, n_sub, unit, 1.0f);
 }
 
 #endif

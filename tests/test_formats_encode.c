@@ -405,18 +405,18 @@ static const char *const recorded[N_ENCODED] = {
     "aac44ee9afaee964609c926ce3e3b999", /* f32 */
     "60793c1345d6ef8632c3d8e89c1960bb", /* f16 */
     "0c74ff27e8884e5b9db19baf7b27a9ca", /* bf16 */
-    "ec487459f8205708da7b011381b17201", /* q4_0 */
-    "f4495311641d664aa2f006a18b35f4cf", /* q4_1 */
-    "398cff00e9a2488d1c9234323aa5fa8f", /* q5_0 */
-    "d939374764e21655996fceb03a9827bf", /* q5_1 */
+    "02e4b7aaf97919e6251db0ce1ce37be5", /* q4_0 */
+    "0d53e943cf425660c429832e30037733", /* q4_1 */
+    "c194f1d25d5d7fd10457bc6b58a17f0e", /* q5_0 */
+    "459490260f44a4d8a3bfbd6b243acfd6", /* q5_1 */
     "405dcd2ea148a060962ede2cc2c24cbc", /* q8_0 */
-    "fb22a3dcd4a1b6f539f2861520b9f5be", /* q2_K */
-    "10881b8b0db1a774081257136fa586a1", /* q3_K */
-    "5aafcb4f1daa1888aa33bafd356b1085", /* q4_K */
-    "7f6ad236d8e0a82ffdf631b66fd098e0", /* q5_K */
-    "20d8dfb6ae4bda178a83ef5db67975a7", /* q6_K */
-    "323701f5cdb16a3b2f67d30b88b05fb9", /* iq4_nl */
-    "9b5168afb44f7eac8c067558312a4a56", /* iq4_xs */
+    "11df9613e39fee0e8de3958ce4270e48", /* q2_K */
+    "f34034ba9c09eedf70ecd7f196c73b9f", /* q3_K */
+    "6be40a546a824da176b4cc613a5fd585", /* q4_K */
+    "3f8f424048ba8839f46b5d52c3d35e49", /* q5_K */
+    "aae3722bcd1bf8d497346603cf73342a", /* q6_K */
+    "e2c466d79c7c66e1d17dcca92d671131", /* iq4_nl */
+    "34b985bccade828cd376b83d397bc835", /* iq4_xs */
     "009ebfdfc2d57c751c41b79832e1133e", /* tq1_0 */
     "64901ceb71567259cad80c76027d3407", /* tq2_0 */
     "e2a90f1c14aa26660a7e31f2c31b1372", /* mxfp4 */
