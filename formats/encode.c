@@ -10,10 +10,12 @@
 static const tamis_encoders *const families[][TAMIS_N_LEVELS] = {
 #if defined(__x86_64__)
     {&tamis_linear_plain, &tamis_linear_avx2, &tamis_linear_avx512},
+    {&tamis_grid_plain, &tamis_grid_avx2, &tamis_grid_avx512},
     {&tamis_fixed_plain, &tamis_fixed_avx2, &tamis_fixed_avx512},
     {&tamis_small_plain, &tamis_small_avx2, &tamis_small_avx512},
 #else
     {&tamis_linear_plain, NULL, NULL},
+    {&tamis_grid_plain, NULL, NULL},
     {&tamis_fixed_plain, NULL, NULL},
     {&tamis_small_plain, NULL, NULL},
 #endif

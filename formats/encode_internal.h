@@ -22,6 +22,8 @@ typedef struct tamis_encoders {
 
 /* Linear scales and codes, or the iq4 table: encode_linear_internal.h. */
 extern const tamis_encoders tamis_linear_plain, tamis_linear_avx2, tamis_linear_avx512;
+/* Entries of fixed grids: encode_grid_internal.h. */
+extern const tamis_encoders tamis_grid_plain, tamis_grid_avx2, tamis_grid_avx512;
 /* Bytes the format itself fixes (floats, q8_0): encode_fixed_internal.h. */
 extern const tamis_encoders tamis_fixed_plain, tamis_fixed_avx2, tamis_fixed_avx512;
 /* One to two bits with one scale, and the 4-bit floats: encode_small_internal.h. */

@@ -86,6 +86,10 @@ static void test_row(void **state) {
     assert_int_equal(n_failed, 0);
 }
 
+static bool is_grid(const tamis_type *type) {
+    return strncmp(type->name, "iq", 2) == 0 && strncmp(type->name, "iq4", 3) != 0;
+}
+
 /* The largest magnitude a type takes, in both signs, alone and everywhere. */
 static void encode_the_largest(const tamis_type *type) {
     float x[N], y[N];
@@ -100,8 +104,9 @@ static void encode_the_largest(const tamis_type *type) {
             x[77] = signed_value;
         }
         encode_soundly(type, x, NULL, efforts[i / 4], "the largest value", y);
-        /* q1_0 has one magnitude for a block: one value alone cannot have its own. */
-        if (type->id == TAMIS_TYPE_Q1_0 && !(i & 2)) continue;
+        /* q1_0 has one magnitude for a block: one value alone cannot have its own. Grids have no
+         * zero beside it, and some only even numbers of signs. */
+        if ((type->id == TAMIS_TYPE_Q1_0 && !(i & 2)) || is_grid(type)) continue;
         /* A format is not asked for more than half of the way: mxfp4 ends at 3/4 of FLT_MAX. */
         if (!(y[77] / signed_value > 0.5f))
             fail_msg("%s: %g becomes %g", type->name, (double)signed_value, (double)y[77]);
