@@ -63,7 +63,17 @@ static inline int nibble(uint8_t byte, int half) {
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
+/* As many at a time as the CPU level has in one register: compilers take wider vectors apart badly.
+ * Sub-blocks of 32 are one or two of them. */
+#ifdef __AVX2__
+enum { WIDE = 32 };
+#else
+enum { WIDE = 16 };
+#endif
+typedef uint8_t u8xw __attribute__((vector_size(WIDE)));
+typedef uint16_t u16xw __attribute__((vector_size(WIDE)));
 
 static inline u8x16 load_16(const uint8_t *b) {
     u8x16 v;
@@ -77,6 +87,18 @@ static inline u8x16 bits_of(u8x16 v, int shift, uint8_t mask) {
     return (u8x16)((u16x8)v >> (uint16_t)shift) & mask;
 }
 
+static inline u8xw load_wide(const uint8_t *b) {
+    u8xw v;
+    memcpy(&v, b, sizeof v);
+    return v;
+}
+
+/* bits_of() of a wide vector; a negative shift is one to the left: mask has no bit below it. */
+static inline u8xw bits_of_wide(u8xw v, int shift, uint8_t mask) {
+    u16xw pairs = (u16xw)v;
+    return (u8xw)(shift < 0 ? pairs << (uint16_t)-shift : pairs >> (uint16_t)shift) & mask;
+}
+
 /* Byte i: 255 where bit i of the 16 bits is set, else 0. */
 static inline u8x16 mask_from_bits(uint32_t bits) {
     const u8x16 select = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
@@ -84,6 +106,10 @@ static inline u8x16 mask_from_bits(uint32_t bits) {
     u8x16 v = (u8x16)(u64x2){(bits & 255) * each_byte, ((bits >> 8) & 255) * each_byte};
     return (u8x16)((v & select) == select);
 }
+
+#if defined(__SSSE3__) || defined(TAMIS_NEON)
+#define HAS_LOOK_UP /* in one instruction, less than the arithmetic it may stand for */
+#endif
 
 /* values[codes[i]] for codes below 16. */
 static inline i8x16 look_up(const int8_t *values, u8x16 codes) {
@@ -158,6 +184,26 @@ static inline void put_affine(i8x16 q, float scale, float offset, float *restric
     memcpy(v, &q, sizeof v);
     for (int i = 0; i < 16; i++)
         y[i] = scale * (float)v[i] + offset;
+#endif
+}
+
+/* Each run of 16 with a scale (and an offset) of its own. */
+static inline void put_scaled_wide(u8xw q, const float *scales, float *restrict y) {
+#ifdef __AVX2__
+    put_scaled((i8x16)_mm256_castsi256_si128((__m256i)q), scales[0], y);
+    put_scaled((i8x16)_mm256_extracti128_si256((__m256i)q, 1), scales[1], y + 16);
+#else
+    put_scaled((i8x16)q, scales[0], y);
+#endif
+}
+
+static inline void put_affine_wide(u8xw q, const float *scales, const float *offsets,
+                                   float *restrict y) {
+#ifdef __AVX2__
+    put_affine((i8x16)_mm256_castsi256_si128((__m256i)q), scales[0], offsets[0], y);
+    put_affine((i8x16)_mm256_extracti128_si256((__m256i)q, 1), scales[1], offsets[1], y + 16);
+#else
+    put_affine((i8x16)q, scales[0], offsets[0], y);
 #endif
 }
 

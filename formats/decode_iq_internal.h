@@ -8,8 +8,6 @@
 #include "formats/block_internal.h"
 #include "formats/codebooks.h"
 
-typedef uint32_t u32x4 __attribute__((vector_size(16)));
-
 /* The sixteen 2-bit codes of two grid entries, one a byte. */
 static inline u8x16 codes_of_8(uint32_t entry_0, uint32_t entry_1) {
     u64x2 v = {entry_0, entry_1};

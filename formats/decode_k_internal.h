@@ -1,7 +1,7 @@
 /* decode_k_internal.h - bodies: the K formats q2_K .. q6_K and iq4_xs, 256 elements in
  * sub-blocks of 16 or 32 with small integer scales. Compiled per CPU level, see
  * decode_internal.h. Layouts: reference/tensor-types.md section 4. The unit of work
- * is 16 elements with one scale and one shift. y = scale*q - min is written as
+ * is 32 elements with one shift. y = scale*q - min is written as
  * scale*q + (-min), which is the same number. */
 #ifndef TAMIS_FORMATS_DECODE_K_INTERNAL_H
 #define TAMIS_FORMATS_DECODE_K_INTERNAL_H
@@ -9,81 +9,96 @@
 #include "formats/block_internal.h"
 #include "formats/codebooks.h"
 
+/* Scales (and minima, negated) of a block come first, all at once. */
 static inline void q2_K_block(const uint8_t *restrict b, float *restrict y) {
-    float d = read_f16(b + 80), dmin = read_f16(b + 82);
-    for (int g = 0; g < 16; g++) {
-        u8x16 qs = load_16(b + 16 + 32 * (g / 8) + 16 * (g % 2));
-        float scale = d * (float)(b[g] & 15);
-        float min = dmin * (float)(b[g] >> 4);
-        put_affine((i8x16)bits_of(qs, 2 * ((g % 8) / 2), 3), scale, -min, y + 16 * g);
+    float scales[16], minima[16];
+    put_scaled((i8x16)bits_of(load_16(b), 0, 15), read_f16(b + 80), scales);
+    put_scaled((i8x16)bits_of(load_16(b), 4, 15), -read_f16(b + 82), minima);
+    for (int i = 0; i < 64; i += WIDE) {
+        u8xw qs = load_wide(b + 16 + i);
+        for (int j = 0; j < 4; j++) {
+            int e = 128 * (i / 32) + 32 * j + i % 32;
+            put_affine_wide(bits_of_wide(qs, 2 * j, 3), scales + e / 16, minima + e / 16, y + e);
+        }
     }
 }
 
 /* Sixteen 6-bit scales: low nibbles in bytes 0..7, high bits in bytes 8..11. */
-static inline int q3_K_scale(const uint8_t *scales, int g) {
-    int low = nibble(scales[g % 8], g / 8);
-    int high = (scales[8 + g % 4] >> (2 * (g / 4))) & 3;
-    return (low | high << 4) - 32;
+static inline i8x16 q3_K_scales(const uint8_t *k) {
+    uint64_t nibbles = read_u64(k);
+    uint32_t pairs = read_u32(k + 8);
+    u64x2 low = {nibbles, nibbles >> 4};
+    u32x4 high = {pairs << 4, pairs << 2, pairs, pairs >> 2};
+    u8x16 scales = ((u8x16)low & 15) | ((u8x16)high & 48);
+    return (i8x16)(scales - 32);
 }
 
 static inline void q3_K_block(const uint8_t *restrict b, float *restrict y) {
-    float d = read_f16(b + 108);
-    for (int g = 0; g < 16; g++) {
-        u8x16 hmask = load_16(b + 16 * (g % 2));
-        u8x16 qs = load_16(b + 32 + 32 * (g / 8) + 16 * (g % 2));
-        u8x16 low = bits_of(qs, 2 * ((g % 8) / 2), 3);
-        u8x16 high = bits_of(hmask, g / 2, 1) << 2;
-        put_scaled((i8x16)((low | high) - 4), d * (float)q3_K_scale(b + 96, g), y + 16 * g);
+    float scales[16];
+    put_scaled(q3_K_scales(b + 96), read_f16(b + 108), scales);
+    for (int i = 0; i < 64; i += WIDE) {
+        u8xw hmask = load_wide(b + i % 32), qs = load_wide(b + 32 + i);
+        for (int j = 0; j < 4; j++) {
+            int e = 128 * (i / 32) + 32 * j + i % 32;
+            u8xw high = bits_of_wide(hmask, 4 * (i / 32) + j - 2, 4);
+            put_scaled_wide((bits_of_wide(qs, 2 * j, 3) | high) - 4, scales + e / 16, y + e);
+        }
     }
 }
 
-/* Six-bit scale and min of sub-block s from the 12 bytes k of q4_K and q5_K. */
-static inline void q4_K_scale_min(const uint8_t *k, int s, int *scale, int *min) {
-    if (s < 4) {
-        *scale = k[s] & 63;
-        *min = k[s + 4] & 63;
-    } else {
-        *scale = (k[s + 4] & 15) | (k[s - 4] >> 6) << 4;
-        *min = (k[s + 4] >> 4) | (k[s] >> 6) << 4;
-    }
+/* Of q4_K and q5_K, whose blocks begin alike: scales and minima, negated, each twice, for every 16
+ * elements. From 12 bytes: six bits each of the first four of both in bytes 0..7, and above them
+ * the top two of the others, whose low four are the nibbles of bytes 8..11. */
+static inline void q4_K_scales(const uint8_t *restrict b, float *restrict scales,
+                               float *restrict minima) {
+    uint32_t first = read_u32(b + 4), second = read_u32(b + 8), third = read_u32(b + 12);
+    u32x4 v = {first & 0x3F3F3F3F, (third & 0x0F0F0F0F) | (first >> 2 & 0x30303030),
+               second & 0x3F3F3F3F, (third >> 4 & 0x0F0F0F0F) | (second >> 2 & 0x30303030)};
+    i8x16 each = (i8x16)v;
+    put_scaled(__builtin_shufflevector(each, each, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+               read_f16(b), scales);
+    put_scaled(__builtin_shufflevector(each, each, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14,
+                                       14, 15, 15),
+               -read_f16(b + 2), minima);
 }
 
 static inline void q4_K_block(const uint8_t *restrict b, float *restrict y) {
-    float d = read_f16(b), dmin = read_f16(b + 2);
-    for (int s = 0; s < 8; s++) {
-        int scale, min;
-        q4_K_scale_min(b + 4, s, &scale, &min);
-        float ds = d * (float)scale, dm = dmin * (float)min;
-        for (int half = 0; half < 2; half++) {
-            u8x16 qs = load_16(b + 16 + 32 * (s / 2) + 16 * half);
-            put_affine((i8x16)bits_of(qs, 4 * (s % 2), 15), ds, -dm, y + 32 * s + 16 * half);
+    float scales[16], minima[16];
+    q4_K_scales(b, scales, minima);
+    for (int i = 0; i < 128; i += WIDE) {
+        u8xw qs = load_wide(b + 16 + i);
+        for (int j = 0; j < 2; j++) {
+            int e = 64 * (i / 32) + 32 * j + i % 32;
+            put_affine_wide(bits_of_wide(qs, 4 * j, 15), scales + e / 16, minima + e / 16, y + e);
         }
     }
 }
 
 static inline void q5_K_block(const uint8_t *restrict b, float *restrict y) {
-    float d = read_f16(b), dmin = read_f16(b + 2);
-    for (int s = 0; s < 8; s++) {
-        int scale, min;
-        q4_K_scale_min(b + 4, s, &scale, &min);
-        float ds = d * (float)scale, dm = dmin * (float)min;
-        for (int half = 0; half < 2; half++) {
-            u8x16 qs = load_16(b + 48 + 32 * (s / 2) + 16 * half);
-            u8x16 high = bits_of(load_16(b + 16 + 16 * half), s, 1) << 4;
-            u8x16 q = bits_of(qs, 4 * (s % 2), 15) | high;
-            put_affine((i8x16)q, ds, -dm, y + 32 * s + 16 * half);
+    float scales[16], minima[16];
+    q4_K_scales(b, scales, minima);
+    for (int i = 0; i < 128; i += WIDE) {
+        u8xw qs = load_wide(b + 48 + i), qh = load_wide(b + 16 + i % 32);
+        for (int j = 0; j < 2; j++) {
+            int e = 64 * (i / 32) + 32 * j + i % 32;
+            u8xw high = bits_of_wide(qh, 2 * (i / 32) + j - 4, 16);
+            put_affine_wide(bits_of_wide(qs, 4 * j, 15) | high, scales + e / 16, minima + e / 16,
+                            y + e);
         }
     }
 }
 
 static inline void q6_K_block(const uint8_t *restrict b, float *restrict y) {
-    float d = read_f16(b + 208);
-    for (int g = 0; g < 16; g++) {
-        int n = g / 8, j = (g % 8) / 2;
-        u8x16 ql = load_16(b + 64 * n + 32 * (j % 2) + 16 * (g % 2));
-        u8x16 qh = load_16(b + 128 + 32 * n + 16 * (g % 2));
-        u8x16 q = bits_of(ql, 4 * (j / 2), 15) | bits_of(qh, 2 * j, 3) << 4;
-        put_scaled((i8x16)(q - 32), d * (float)(int8_t)b[192 + g], y + 16 * g);
+    float scales[16];
+    put_scaled((i8x16)load_16(b + 192), read_f16(b + 208), scales);
+    for (int i = 0; i < 64; i += WIDE) {
+        u8xw qh = load_wide(b + 128 + i);
+        for (int j = 0; j < 4; j++) {
+            int e = 128 * (i / 32) + 32 * j + i % 32;
+            u8xw low = bits_of_wide(load_wide(b + e / 128 * 64 + e % 64), 4 * (j / 2), 15);
+            u8xw high = bits_of_wide(qh, 2 * j - 4, 48);
+            put_scaled_wide((low | high) - 32, scales + e / 16, y + e);
+        }
     }
 }
 
