@@ -89,6 +89,49 @@ INLINE bool v_any(vi a) {
 #endif
 }
 
+/* A comparison kept in the form that masked operations take, a bit or a word per lane. */
+#if defined(__x86_64__) && TAMIS_LANES == 16
+typedef __mmask16 vm;
+INLINE vm v_above(vf a, vf b) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+}
+/* a + b where the mask is set, else a; for a not -0. */
+INLINE vf v_add_where(vm mask, vf a, vf b) {
+    return (vf)_mm512_mask_add_ps((__m512)a, mask, (__m512)a, (__m512)b);
+}
+#else
+typedef vi vm;
+INLINE vm v_above(vf a, vf b) {
+    return a > b;
+}
+INLINE vf v_add_where(vm mask, vf a, vf b) {
+    return a + (vf)((vi)b & mask);
+}
+#endif
+
+/* The lanes' signs: bit i is set where lane i of a mask is. */
+INLINE unsigned v_bits(vi mask) {
+#if defined(__x86_64__) && TAMIS_LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__x86_64__) && TAMIS_LANES == 8
+    return (unsigned)_mm256_movemask_ps((__m256)mask);
+#elif defined(__x86_64__)
+    return (unsigned)_mm_movemask_ps((__m128)mask);
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < TAMIS_LANES; i++) {
+        bits |= (unsigned)(mask[i] < 0) << i;
+    }
+    return bits;
+#endif
+}
+
+/* The low bytes of whole numbers, to anywhere. */
+INLINE void v_store_bytes(uint8_t *out, vi a) {
+    vb bytes = __builtin_convertvector(a, vb);
+    __builtin_memcpy(out, &bytes, sizeof bytes);
+}
+
 /* Nearest integer, ties to even, for |a| < 2^22: the sum has unit 1 in its last place. */
 INLINE vf v_round(vf a) {
     const vf magic = v_set(12582912.0f);

@@ -420,12 +420,12 @@ static const char *const recorded[N_ENCODED] = {
     "aae3722bcd1bf8d497346603cf73342a", /* q6_K */
     "e2c466d79c7c66e1d17dcca92d671131", /* iq4_nl */
     "34b985bccade828cd376b83d397bc835", /* iq4_xs */
-    "009ebfdfc2d57c751c41b79832e1133e", /* tq1_0 */
-    "64901ceb71567259cad80c76027d3407", /* tq2_0 */
+    "8924be69327874245645d081821aa2bd", /* tq1_0 */
+    "7556a89dcb572a8380d4061a0b465928", /* tq2_0 */
     "e2a90f1c14aa26660a7e31f2c31b1372", /* mxfp4 */
-    "37f5702e1adea3417549ddb17ce39723", /* nvfp4 */
+    "d5f62f817a62b262b45c2a26d97aa8b3", /* nvfp4 */
     "4277baed152f081effa725eba09acc81", /* q1_0 */
-    "84c4e4a18b4100712b2e9187646749b3", /* q2_0 */
+    "00d4dc26a8c5f7486751f38e08911077", /* q2_0 */
     "c4bcf04e4d8ea41649c796128af07803", /* iq2_xxs */
     "5f75aacf3a64522d6e03d30847b3a434", /* iq2_xs */
     "3213e6b08a7096936e665b5fe41a2183", /* iq2_s */
