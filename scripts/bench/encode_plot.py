@@ -43,9 +43,9 @@ def overlap(a, b):
 
 
 def place_labels(canvas, points, others):
-    """points: (x, y, name), the lowest error first; others: (x, y) to leave free. Each label takes the nearest free place around its
+    """points: (x, y, name), the lowest error first; others: boxes to leave free. Each label takes the nearest free place around its
     point; further away a thin line leads to it."""
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in others + [p[:2] for p in points]]
+    taken = others + [(x - 6, y - 6, x + 6, y + 6) for x, y, _ in points]
     for x, y, name in points:
         width, best = 7.3 * len(name), None
         for radius in (9, 16, 26, 38, 52, 68):
@@ -95,7 +95,7 @@ def upper_panel(canvas, lines, to_x):
             other = to_y(reference[l["type"]]["ordinary_rows"])
             canvas.line(x, y, x, other, f"stroke: {REFERENCE}; stroke-width: 1")
             canvas.circle(x, other, 3.8, "white", REFERENCE)
-            others.append((x, other))
+            others.append((x - 5, min(y, other) - 5, x + 5, max(y, other) + 5))
         canvas.circle(x, y, 4.2, OURS)
         points.append((x, y, l["type"]))
     place_labels(canvas, points, others)
