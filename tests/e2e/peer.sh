@@ -5,7 +5,7 @@
 #   mean and maximum KL divergence of the F32 expansion: within 1 %
 . "$(dirname "$0")/lib.sh"
 [ -n "${TAMIS_PEER:-}" ] && [ -x "$TAMIS_PEER/llama-perplexity" ] || skip "TAMIS_PEER is not set"
-peer="$TAMIS_PEER/llama-perplexity -nr -fa off -ctk f32 -ctv f32 -c 256 -b 256 --no-warmup"
+peer="$TAMIS_PEER/llama-perplexity -nr -fa off -ctk f32 -ctv f32 -c 256 -b 256 --no-warmup -t 1"
 types=${TAMIS_PEER_TYPES:-"Q2_K Q3_K_M Q4_0 Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_NL IQ4_XS"}
 models=${TAMIS_PEER_MODELS:-$model}
 text=${TAMIS_PEER_TEXT:-$evaluation}

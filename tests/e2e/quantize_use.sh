@@ -31,6 +31,26 @@ grep -q "the file: $bytes bytes" plan.txt
 grep -q "\"file_bytes\":[[:space:]]*$bytes" run.json
 grep -q 'blk.0.attn_q.weight .*bf16 -> q5_K' plan.txt
 
+# nvfp4: a scale beside each weight, exact beforehand too, and a weight that is not a copy of it
+"$quantize" --dry-run m.gguf NVFP4 >plan.txt
+"$quantize" -q --json run.json m.gguf nvfp4.gguf NVFP4
+grep -q "the file: $(stat -c %s nvfp4.gguf) bytes" plan.txt
+grep -q 'blk.0.attn_q.scale .*f32 .*made' plan.txt
+grep -q 'token_embd.weight .*bf16 -> q6_K' plan.txt
+[ "$("$TAMIS_BIN/gguf" show nvfp4.gguf | grep -c '^blk.*\.scale .* f32 ')" = 42 ]
+[ "$("$TAMIS_BIN/gguf" show nvfp4.gguf | grep -c '^blk.*\.weight .* nvfp4 ')" = 42 ]
+python3 - <<'P'
+import json
+tensors = {t["name"]: t for t in json.load(open("run.json"))["tensors"]}
+scale, weight = tensors["blk.0.attn_q.scale"], tensors["blk.0.attn_q.weight"]
+assert "source_type" not in scale and scale["source_bytes"] == 0 and scale["bytes"] == 4, scale
+assert weight["source_type"] == "bf16" and 0 < weight["relative_error"] < 0.12, weight
+P
+"$quantize" -q --allow-requantize nvfp4.gguf wide.gguf F32
+! "$TAMIS_BIN/gguf" show wide.gguf | grep -q '\.scale '
+"$quantize" -q --tensor-type 'blk.1.ffn_down=nvfp4' m.gguf one.gguf Q8_0
+[ "$("$TAMIS_BIN/gguf" show one.gguf | grep -c '\.scale ')" = 1 ]
+
 # what is not a terminal gets plain lines; quiet gets none
 "$quantize" m.gguf q8.gguf Q8_0 2>log.txt
 ! grep -q "$(printf '[\r\033]')" log.txt
