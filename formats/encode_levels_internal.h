@@ -2,9 +2,8 @@
  * of -1, 0, 1 and perhaps 2 steps. The values that step d gives are known from |x| > d/2 and
  * x > 3d/2; with A = sum w*x*v and V = sum w*v^2 over them the best step is A/V and lowers the
  * error by A^2/V, so a candidate costs a few masked sums. A row of candidates between the
- * weighted mean and the largest magnitude, then closer ones around the best; the best
- * effort looks at every set of values that a step can give, in order of magnitude.
- * Compute bound. */
+ * weighted mean and the largest magnitude, then closer ones around the best; the best effort
+ * looks at every set of values that a step can give. Compute bound. */
 #ifndef TAMIS_FORMATS_ENCODE_LEVELS_INTERNAL_H
 #define TAMIS_FORMATS_ENCODE_LEVELS_INTERNAL_H
 
@@ -204,85 +203,25 @@ INLINE void keep_better_step(const tile *t, const level_set *set, const lanes *s
     }
 }
 
-/* --- every set of values that a step can give --- */
-
-enum { MAX_LEVELS_BLOCK = 256 };
-
-/* A block in order of falling magnitude. */
-typedef struct level_order {
-    uint64_t key[MAX_LEVELS_BLOCK]; /* bits of |x|, then the place in the block */
-    double magnitude[MAX_LEVELS_BLOCK], weight[MAX_LEVELS_BLOCK];
-    bool is_negative[MAX_LEVELS_BLOCK];
-    int n;
-} level_order;
-
-/* Merge sort, largest first: no two keys are alike, so the order is the only one. */
-static void sort_falling(uint64_t *key, int n) {
-    uint64_t room[MAX_LEVELS_BLOCK];
-    for (int width = 1; width < n; width *= 2) {
-        for (int at = 0; at < n; at += 2 * width) {
-            int a = at, b = at + width, end_a = b, end_b = at + 2 * width;
-            for (int i = at; i < end_b; i++) {
-                bool is_a = b == end_b || (a < end_a && key[a] > key[b]);
-                room[i] = key[is_a ? a : b];
-                a += is_a;
-                b += !is_a;
+/* Every set of values that a step can give: each step at which an element changes its value, which
+ * is at twice its magnitude, and with has_two also at 2/3 of it. */
+INLINE void try_all_steps(const tile *t, const level_set *set, level_fit *best) {
+    const int n_changes = set->has_two ? 2 * set->unit : set->unit;
+    for (int e = 0; e < set->n_sub; e++) {
+        for (int at = 0; at < n_changes; at += 4) {
+            lanes d[4];
+            for (int i = 0; i < 4; i++) {
+                float factor = at + i < set->unit ? 2.0f : 2.0f / 3.0f;
+                int i_lane = (at + i) % set->unit;
+                for (int l = 0; l < LANES; l++) {
+                    d[i].v[l] = t->x[e][l / set->unit * set->unit + i_lane] * factor;
+                }
+                FOR_LANES(g) {
+                    v_store(d[i].v + g, v_abs(v_load(d[i].v + g)));
+                }
             }
+            try_4_steps(t, set, d, best);
         }
-        memcpy(key, room, (size_t)n * sizeof *key);
-    }
-}
-
-static void order_block(const tile *t, const level_set *set, int first_lane, level_order *out) {
-    out->n = set->n_sub * set->unit;
-    for (int i = 0; i < out->n; i++) {
-        uint32_t bits =
-            tamis_f32_bits(t->x[i / set->unit][first_lane + i % set->unit]) & 0x7FFFFFFFu;
-        out->key[i] = (uint64_t)bits << 32 | (uint64_t)i;
-    }
-    sort_falling(out->key, out->n);
-    for (int k = 0; k < out->n; k++) {
-        int i = (int)(out->key[k] & (MAX_LEVELS_BLOCK - 1));
-        int e = i / set->unit, l = first_lane + i % set->unit;
-        float x = t->x[e][l];
-        out->magnitude[k] = x < 0.0f ? -(double)x : (double)x;
-        out->weight[k] = (double)t->w[e][l];
-        out->is_negative[k] = x < 0.0f;
-    }
-}
-
-/* The step of largest gain as d falls from infinity to 0: elements come in at d = 2 |x|, and with
- * has_two those of the sign of d get their second step at d = |x| / 1.5. */
-static double exact_step(const level_order *o, bool has_two, bool is_negative, double *most) {
-    double a = 0, v = 0, step = 0;
-    int i_high = has_two ? 0 : o->n;
-    for (int i_on = 0; i_on < o->n || i_high < o->n;) {
-        while (i_high < o->n && o->is_negative[i_high] != is_negative)
-            i_high++;
-        bool is_on =
-            i_high == o->n || (i_on < o->n && 3 * o->magnitude[i_on] >= o->magnitude[i_high]);
-        int i = is_on ? i_on++ : i_high++;
-        if (i == o->n) break;
-        a += o->weight[i] * o->magnitude[i];
-        v += o->weight[i] * (is_on ? 1 : 3);
-        if (a * a > *most * v) {
-            *most = a * a / v;
-            step = a / v;
-        }
-    }
-    return is_negative ? -step : step;
-}
-
-/* The best step of every unit. */
-static void exact_steps(const tile *t, const level_set *set, lanes *best) {
-    level_order order;
-    for (int l = 0; l < LANES; l += set->unit) {
-        double most = 0;
-        order_block(t, set, l, &order);
-        double step = exact_step(&order, set->has_two, false, &most);
-        double minus = set->has_two ? exact_step(&order, true, true, &most) : 0;
-        for (int i = l; i < l + set->unit; i++)
-            best->v[i] = (float)(minus < 0 ? minus : step);
     }
 }
 
@@ -311,7 +250,8 @@ INLINE void level_search(const tile *t, const level_set *set, tamis_effort effor
         keep_better_step(t, set, &step, LEVELS_BETTER, &best);
     }
     if (effort > TAMIS_EFFORT_NORMAL) {
-        exact_steps(t, set, &step);
+        try_all_steps(t, set, &fit);
+        best_step(set, &fit, &step);
         keep_better_step(t, set, &step, LEVELS_BETTER, &best);
     }
     *d = best.d;

@@ -106,10 +106,10 @@ INLINE vi ternary_byte(const float *x, int stride, vf half) {
     return (v * 256 + 242) * 8631 >> 21;
 }
 
-INLINE void put_tq1_0(uint8_t *block, const tile *t, float d) {
+INLINE void put_tq1_0(uint8_t *block, const tile *t, float d, float half_step) {
     uint8_t last[16];
     FOR_LANES(g) {
-        vf half = v_set(0.5f * d);
+        vf half = v_set(half_step);
         v_store_bytes(block + g, ternary_byte(&t->x[0][g], 2 * LANES, half));
         v_store_bytes(block + 16 + g, ternary_byte(&t->x[1][g], 2 * LANES, half));
         v_store_bytes(block + 32 + g, ternary_byte(&t->x[10][g], LANES, half));
@@ -124,11 +124,11 @@ INLINE void put_tq1_0(uint8_t *block, const tile *t, float d) {
 }
 
 /* Element 128n + 32j + l is bits 2j of byte 32n + l. */
-INLINE void put_tq2_0(uint8_t *block, const tile *t, float d) {
+INLINE void put_tq2_0(uint8_t *block, const tile *t, float d, float half_step) {
     for (int i = 0; i < 4; i++) {
         FOR_LANES(g) {
             const float *x = &t->x[8 * (i / 2) + i % 2][g];
-            vf half = v_set(0.5f * d);
+            vf half = v_set(half_step);
             vi a = ternary_code(x, half), b = ternary_code(x + 2 * LANES, half);
             vi c = ternary_code(x + 4 * LANES, half), e = ternary_code(x + 6 * LANES, half);
             v_store_bytes(block + 16 * i + g, a | b << 2 | c << 4 | e << 6);
@@ -137,7 +137,9 @@ INLINE void put_tq2_0(uint8_t *block, const tile *t, float d) {
     put_f16(block + 64, d);
 }
 
-typedef void put_ternary(uint8_t *block, const tile *t, float d);
+/* d as stored, and half of it: what a magnitude has to be above to count; nothing is above with a
+ * step of 0. */
+typedef void put_ternary(uint8_t *block, const tile *t, float d, float half);
 
 INLINE void encode_ternary(const float *x, const float *importance, uint8_t *blocks,
                            int64_t n_elems, tamis_effort effort, ptrdiff_t block_bytes,
@@ -146,9 +148,8 @@ INLINE void encode_ternary(const float *x, const float *importance, uint8_t *blo
         tile t;
         lanes d;
         load_straight(&t, x + at, importance ? importance + at : NULL, &set_ternary);
-        drop_specks(&t, 16);
         level_search(&t, &set_ternary, effort, &d);
-        put(blocks, &t, d.v[0]);
+        put(blocks, &t, d.v[0], d.v[0] > 0.0f ? 0.5f * d.v[0] : __builtin_inff());
     }
 }
 

@@ -324,8 +324,8 @@ static const char *const recorded[N_ENCODED] = {
     "aae3722bcd1bf8d497346603cf73342a", /* q6_K */
     "e2c466d79c7c66e1d17dcca92d671131", /* iq4_nl */
     "34b985bccade828cd376b83d397bc835", /* iq4_xs */
-    "8924be69327874245645d081821aa2bd", /* tq1_0 */
-    "7556a89dcb572a8380d4061a0b465928", /* tq2_0 */
+    "39dc876923b229e95faf874a92c5cd29", /* tq1_0 */
+    "2e7533898be9adde670e2baecc836833", /* tq2_0 */
     "e2a90f1c14aa26660a7e31f2c31b1372", /* mxfp4 */
     "d5f62f817a62b262b45c2a26d97aa8b3", /* nvfp4 */
     "4277baed152f081effa725eba09acc81", /* q1_0 */
