@@ -36,7 +36,8 @@ static tamis_cpu best(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !has_f16c()) return TAMIS_CPU_PLAIN;
     bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("bmi2");
     return has_avx512 ? TAMIS_CPU_AVX512 : TAMIS_CPU_AVX2;
 }
 #elif defined(__aarch64__)

@@ -7,7 +7,7 @@ typedef enum tamis_cpu {
     TAMIS_CPU_PLAIN,  /* what the compiler makes of C for every CPU of the architecture */
     TAMIS_CPU_NEON,   /* aarch64: Advanced SIMD by hand */
     TAMIS_CPU_AVX2,   /* x86-64: AVX2 and F16C */
-    TAMIS_CPU_AVX512, /* x86-64: AVX-512 F, BW, VL and DQ */
+    TAMIS_CPU_AVX512, /* x86-64: AVX-512 F, BW, VL and DQ, BMI2 */
     TAMIS_N_CPUS,
 } tamis_cpu;
 

@@ -18,7 +18,7 @@ function(tamis_room name)
       set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-mavx2;-mf16c")
     elseif(source MATCHES "_avx512\\.c$")
       set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS
-        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mf16c;-mprefer-vector-width=512")
+        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mf16c;-mbmi2;-mprefer-vector-width=512")
     endif()
   endforeach()
   if(sources)

@@ -44,6 +44,19 @@ static inline uint64_t read_u64(const uint8_t *b) {
     return v;
 }
 
+/* Four and eight bytes as they lie, for operations that stay within bytes. */
+static inline uint32_t bytes_4(const uint8_t *b) {
+    uint32_t v;
+    memcpy(&v, b, sizeof v);
+    return v;
+}
+
+static inline uint64_t bytes_8(const uint8_t *b) {
+    uint64_t v;
+    memcpy(&v, b, sizeof v);
+    return v;
+}
+
 static inline float read_f16(const uint8_t *b) {
 #if defined(__F16C__)
     return _cvtsh_ss(read_u16(b));

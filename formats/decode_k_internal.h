@@ -25,8 +25,8 @@ static inline void q2_K_block(const uint8_t *restrict b, float *restrict y) {
 
 /* Sixteen 6-bit scales: low nibbles in bytes 0..7, high bits in bytes 8..11. */
 static inline i8x16 q3_K_scales(const uint8_t *k) {
-    uint64_t nibbles = read_u64(k);
-    uint32_t pairs = read_u32(k + 8);
+    uint64_t nibbles = bytes_8(k);
+    uint32_t pairs = bytes_4(k + 8);
     u64x2 low = {nibbles, nibbles >> 4};
     u32x4 high = {pairs << 4, pairs << 2, pairs, pairs >> 2};
     u8x16 scales = ((u8x16)low & 15) | ((u8x16)high & 48);
@@ -51,7 +51,7 @@ static inline void q3_K_block(const uint8_t *restrict b, float *restrict y) {
  * the top two of the others, whose low four are the nibbles of bytes 8..11. */
 static inline void q4_K_scales(const uint8_t *restrict b, float *restrict scales,
                                float *restrict minima) {
-    uint32_t first = read_u32(b + 4), second = read_u32(b + 8), third = read_u32(b + 12);
+    uint32_t first = bytes_4(b + 4), second = bytes_4(b + 8), third = bytes_4(b + 12);
     u32x4 v = {first & 0x3F3F3F3F, (third & 0x0F0F0F0F) | (first >> 2 & 0x30303030),
                second & 0x3F3F3F3F, (third >> 4 & 0x0F0F0F0F) | (second >> 2 & 0x30303030)};
     i8x16 each = (i8x16)v;

@@ -33,7 +33,7 @@ compile() {
         extra=()
         case $source in
         *_avx2.c) extra=(-mavx2 -mf16c) ;;
-        *_avx512.c) extra=(-mavx512f -mavx512bw -mavx512vl -mavx512dq -mf16c) ;;
+        *_avx512.c) extra=(-mavx512f -mavx512bw -mavx512vl -mavx512dq -mf16c -mbmi2) ;;
         esac
         while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
         "$@" "${flags[@]}" "${extra[@]}" -c "$source" \

@@ -1,4 +1,4 @@
-/* decode_avx512.c - the decode bodies compiled for AVX-512 F, BW, VL, DQ and F16C.
+/* decode_avx512.c - the decode bodies compiled for AVX-512 F, BW, VL, DQ, F16C and BMI2.
  * Only dispatch.c reaches these, after asking the CPU. */
 #include "formats/kernels_internal.h"
 #include "formats/decode_around_internal.h"
