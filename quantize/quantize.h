@@ -67,7 +67,7 @@ typedef struct tamis_quantize_step {
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
     uint64_t n_bytes;                      /* in the result, without padding */
     const char *remark;                    /* why it is not what one may expect, or NULL */
-    struct tensor_scale *scale;            /* what multiplies its decoded weights, or NULL */
+    struct tamis_tensor_scale *scale;      /* what multiplies its decoded weights, or NULL */
     bool is_made;          /* a scale beside a weight: measured by the run, in no source */
     double relative_error; /* |x - x'| / |x| over all its weights, set by the run's self-check;
                               0 for what is copied */
@@ -78,8 +78,8 @@ typedef struct tamis_quantize_plan {
     const tamis_file_type *file_type;
     tamis_quantize_step *steps; /* in order of the result */
     int64_t n_steps;
-    char *names;                 /* behind the steps' names when layers were dropped */
-    struct tensor_scale *scales; /* [n_scales] of the steps */
+    char *names;                       /* behind the steps' names when layers were dropped */
+    struct tamis_tensor_scale *scales; /* [n_scales] of the steps */
     int64_t n_scales;
     bool self_check; /* the run reads its result back */
     tamis_effort effort;
@@ -96,9 +96,10 @@ typedef struct tamis_quantize_plan {
 } tamis_quantize_plan;
 
 /* Decide everything before any work. Refuses what would fail later: a source that is quantized
- * already, an importance matrix that lacks what is needed, has another shape or no sums, types that
- * cannot be encoded, and rules, layers, keys and entries that name nothing or change nothing
- * (TAMIS_BAD_USAGE for what the options ask, TAMIS_BAD_INPUT for what a file holds).
+ * already, an importance matrix that lacks what is needed, has another shape or no sums, unsound
+ * scales beside the source's weights, types that cannot be encoded, and rules, layers, keys and
+ * entries that name nothing or change nothing (TAMIS_BAD_USAGE for what the options ask,
+ * TAMIS_BAD_INPUT for what a file holds).
  * `source` must outlive the plan. *out: free with tamis_quantize_plan_free(). */
 tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
                                      const tamis_quantize_options *options,

@@ -115,7 +115,7 @@ int64_t mix_layer_of(const char *name);
 /* --- scales.c: scales beside weights --- */
 
 /* What multiplies the decoded weights of a tensor, a value for each of its matrices. */
-typedef struct tensor_scale {
+typedef struct tamis_tensor_scale {
     const tamis_gguf_tensor *weight; /* of the source */
     uint64_t n_values;
     float *source; /* [n_values] of the scale beside the source's weight; NULL: there is none */
@@ -124,7 +124,7 @@ typedef struct tensor_scale {
     const tamis_gguf_tensor *taken[2]; /* of the source, for which `source` stands; may be NULL */
     tamis_gguf_tensor tensor;          /* that holds `made` */
     char name[64];
-} tensor_scale;
+} tamis_tensor_scale;
 
 /* Give the steps their scales: those of the source that decoding takes in, and those made for
  * types whose format has one. The steps of the former go, those of the latter come. */
@@ -133,11 +133,11 @@ tamis_status scales_plan(tamis_quantize_plan *plan, const mix_state *mix,
 void scales_release(tamis_quantize_plan *plan);
 /* Set what the result's scale will hold, once: one pass over the weight. `bytes` has room for
  * n_rows_max rows of it, `row` [ne0] for one decoded. Unset when stopped. */
-tamis_status scale_measure(const tamis_gguf *g, tensor_scale *s, uint8_t *bytes,
+tamis_status scale_measure(const tamis_gguf *g, tamis_tensor_scale *s, uint8_t *bytes,
                            uint64_t n_rows_max, float *row, const atomic_bool *is_stopped,
                            tamis_error *err) TAMIS_MUST_USE;
 /* n decoded weights of a matrix times the source's scale, over the result's. */
-void scale_take_in(const tensor_scale *s, uint64_t i_matrix, float *x, int64_t n);
+void scale_take_in(const tamis_tensor_scale *s, uint64_t i_matrix, float *x, int64_t n);
 
 /* --- rules.c: the user's --tensor-type and --tensor-type-file --- */
 

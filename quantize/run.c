@@ -154,7 +154,7 @@ static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, flo
     uint64_t in_row = p->in_bytes / p->n_rows, out_row = p->out_bytes / p->n_rows;
     int64_t n = (int64_t)t->ne[0];
     const float *importance = NULL;
-    const tensor_scale *scale = p->step->scale;
+    const tamis_tensor_scale *scale = p->step->scale;
     uint64_t i_matrix = (p->row + i_row) / t->ne[1];
     double factor = scale && scale->made ? (double)scale->made[i_matrix] : 1;
     if (r->weights) {

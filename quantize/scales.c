@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/threads.h"
+#include "formats/float16.h"
 #include "quantize/quantize_internal.h"
 
 enum { NAME_BYTES = 64, TYPE_NVFP4 = 40 };
@@ -142,7 +143,7 @@ out:
 }
 
 /* Room for the values that the run will measure, and the tensor that will hold them. */
-static tamis_status make_tensor(tensor_scale *s, const tamis_quantize_step *weight,
+static tamis_status make_tensor(tamis_tensor_scale *s, const tamis_quantize_step *weight,
                                 tamis_error *err) {
     if (!companion_name(weight->name, ".scale", s->name)) return TAMIS_OK;
     s->made = tamis_alloc_array(s->n_values, sizeof *s->made, err);
@@ -162,7 +163,8 @@ static tamis_status make_tensor(tensor_scale *s, const tamis_quantize_step *weig
 
 /* Fill in the scale of a step that is encoded; leaves it without values when it has none. */
 static tamis_status plan_scale(const tamis_gguf *g, const mix_state *mix,
-                               const tamis_quantize_step *step, tensor_scale *s, tamis_error *err) {
+                               const tamis_quantize_step *step, tamis_tensor_scale *s,
+                               tamis_error *err) {
     const tamis_gguf_tensor *t = step->tensor;
     const tamis_gguf_tensor *old = companion(g, t->name, ".scale");
     bool is_made = step->type->id == TYPE_NVFP4 && is_applied(g, mix, t->name);
@@ -200,7 +202,7 @@ static tamis_status insert_made(tamis_quantize_plan *plan, tamis_error *err) {
     if (!steps) return TAMIS_NO_RESOURCE;
     int64_t n = 0;
     for (int64_t i = 0; i < plan->n_steps; i++) {
-        tensor_scale *s = plan->steps[i].scale;
+        tamis_tensor_scale *s = plan->steps[i].scale;
         if (s && s->made)
             steps[n++] = (tamis_quantize_step){
                 .tensor = &s->tensor,
@@ -224,7 +226,7 @@ tamis_status scales_plan(tamis_quantize_plan *plan, const mix_state *mix, tamis_
     if (!plan->scales) return TAMIS_NO_RESOURCE;
     for (int64_t i = 0; i < plan->n_steps; i++) {
         tamis_quantize_step *step = &plan->steps[i];
-        tensor_scale *s = &plan->scales[plan->n_scales];
+        tamis_tensor_scale *s = &plan->scales[plan->n_scales];
         if (step->type == step->tensor->type) continue;
         tamis_status st = plan_scale(plan->source, mix, step, s, err);
         if (st) {
@@ -253,17 +255,13 @@ void scales_release(tamis_quantize_plan *plan) {
 /* Largest finite magnitude; what is not finite is the encoder's to refuse. Whole numbers, which
  * grow with the magnitude, and no branch: vector code. */
 static float largest_magnitude(const float *x, uint64_t n) {
-    uint32_t largest = 0;
+    int32_t largest = 0;
     for (uint64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bits &= 0x7FFFFFFFu;
-        bits = bits < 0x7F800000u ? bits : 0;
+        int32_t bits = (int32_t)(tamis_f32_bits(x[i]) & 0x7FFFFFFFu);
+        bits = bits < 0x7F800000 ? bits : 0;
         largest = bits > largest ? bits : largest;
     }
-    float out;
-    memcpy(&out, &largest, sizeof out);
-    return out;
+    return tamis_f32_from_bits((uint32_t)largest);
 }
 
 /* The power of two that brings the largest block scale to 149..298: 448 is the largest there is,
@@ -280,7 +278,7 @@ static float scale_for(double amax) {
     return (float)ldexp(1, exponent);
 }
 
-tamis_status scale_measure(const tamis_gguf *g, tensor_scale *s, uint8_t *bytes,
+tamis_status scale_measure(const tamis_gguf *g, tamis_tensor_scale *s, uint8_t *bytes,
                            uint64_t n_rows_max, float *row, const atomic_bool *is_stopped,
                            tamis_error *err) {
     const tamis_gguf_tensor *t = s->weight;
@@ -305,7 +303,7 @@ tamis_status scale_measure(const tamis_gguf *g, tensor_scale *s, uint8_t *bytes,
     return TAMIS_OK;
 }
 
-void scale_take_in(const tensor_scale *s, uint64_t i_matrix, float *x, int64_t n) {
+void scale_take_in(const tamis_tensor_scale *s, uint64_t i_matrix, float *x, int64_t n) {
     float factor = s->source ? s->source[i_matrix] : 1.0f;
     float inverse = s->made ? 1.0f / s->made[i_matrix] : 1.0f;
     for (int64_t i = 0; i < n; i++)
