@@ -82,6 +82,7 @@ static void encode_grid(const float *x, const float *importance, uint8_t *blocks
     grid_work work;
     int per_tile = LANES / set->unit;
     work.set = set;
+    work.map = tamis_grid_map(set->grid);
     find_runs(set->grid, set->n_entries, set->n_bits == 2 ? 8 : 6, &work.runs);
     for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
         int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
@@ -166,35 +167,130 @@ static void put_iq3_s(uint8_t *block, float d, const super_entries *e) {
     put_scale_nibbles(block + 106, e->scale, 4);
 }
 
-/* Values: reference/tensor-types.md section 4. */
+/* Low bytes of the indices, and what is above them in `n_bits` bits each of a byte per 32. */
+INLINE void put_index_bytes(uint8_t *low, const super_entries *e) {
+    for (int i = 0; i < 32; i++) {
+        low[i] = (uint8_t)e->index[i];
+    }
+}
+
+INLINE uint32_t high_index_bits(const super_entries *e, int s, int n_bits) {
+    uint32_t bits = 0;
+    for (int k = 0; k < 4; k++) {
+        bits |= (uint32_t)(e->index[4 * s + k] >> 8) << (n_bits * k);
+    }
+    return bits;
+}
+
+/* Scale and sign of the shift of 32 elements in four bits. */
+INLINE uint32_t scale_and_shift(const super_entries *e, int s) {
+    return (uint32_t)e->scale[s] | (uint32_t)e->sign[4 * s] << 3;
+}
+
+INLINE void put_scales_and_shifts(uint8_t *at, const super_entries *e) {
+    for (int s = 0; s < 8; s += 2) {
+        at[s / 2] = (uint8_t)(scale_and_shift(e, s) | scale_and_shift(e, s + 1) << 4);
+    }
+}
+
+static void put_iq1_s(uint8_t *block, float d, const super_entries *e) {
+    put_f16(block, d);
+    put_index_bytes(block + 2, e);
+    for (int s = 0; s < 8; s++) {
+        uint32_t word = high_index_bits(e, s, 3) | scale_and_shift(e, s) << 12;
+        put_u16(block + 34 + 2 * s, (uint16_t)word);
+    }
+}
+
+/* The f16 is spread over the top four bits of the four words of scales. */
+static void put_iq1_m(uint8_t *block, float d, const super_entries *e) {
+    uint16_t d_bits = tamis_f32_to_f16(d);
+    put_index_bytes(block, e);
+    for (int i = 0; i < 16; i++) {
+        uint32_t first = (uint32_t)(e->index[2 * i] >> 8 | e->sign[2 * i] << 3);
+        uint32_t second = (uint32_t)(e->index[2 * i + 1] >> 8 | e->sign[2 * i + 1] << 3);
+        block[32 + i] = (uint8_t)(first | second << 4);
+    }
+    for (int n = 0; n < 4; n++) {
+        uint32_t word = (uint32_t)(d_bits >> (4 * n) & 15) << 12;
+        for (int i = 0; i < 4; i++) {
+            word |= (uint32_t)e->scale[4 * n + i] << (3 * i);
+        }
+        put_u16(block + 48 + 2 * n, (uint16_t)word);
+    }
+}
+
+static void put_iq1_xs(uint8_t *block, float d, const super_entries *e) {
+    put_f16(block, d);
+    put_index_bytes(block + 2, e);
+    for (int s = 0; s < 8; s++) {
+        block[34 + s] = (uint8_t)high_index_bits(e, s, 2);
+    }
+    put_scales_and_shifts(block + 42, e);
+}
+
+static void put_iq1_xxs(uint8_t *block, float d, const super_entries *e) {
+    put_f16(block, d);
+    put_index_bytes(block + 2, e);
+    for (int s = 0; s < 8; s++) {
+        block[34 + s] = (uint8_t)(high_index_bits(e, s, 1) | scale_and_shift(e, s) << 4);
+    }
+}
+
+static void put_iq1_xxxs(uint8_t *block, float d, const super_entries *e) {
+    put_f16(block, d);
+    put_index_bytes(block + 2, e);
+    put_scales_and_shifts(block + 34, e);
+}
+
+/* Values: reference/tensor-types.md section 4; those of iq1 with both shifts. */
+static const float iq1_values[2][8] = {{-0.875f, 0.125f, 1.125f}, {-1.125f, -0.125f, 0.875f}};
 static const float iq2_values[1][8] = {{8, 25, 43}};
 static const float iq3_xxs_values[1][8] = {{4, 12, 20, 28, 36, 44, 52, 62}};
 static const float iq3_s_values[1][8] = {{1, 3, 5, 7, 9, 11, 13, 15}};
 
+/* clang-format off */
 static const grid_set set_iq2_xxs = {
-    tamis_iq2_xxs_grid, 256, 2, nearest_8_even, nearest_8, true, 1, 4,
-    iq2_values,         32,  8, 17.0f,          0.125f,    15.0f};
+    .grid = tamis_iq2_xxs_grid, .n_entries = 256, .n_bits = 2, .nearest = nearest_8_even, .is_even = true,
+    .n_variants = 1, .n_shared = 4, .values = iq2_values, .n_sub = 32, .unit = 8,
+    .mean_value = 17.0f, .base = 0.125f, .scale_hi = 15.0f};
 static const grid_set set_iq2_xs = {
-    tamis_iq2_xs_grid, 512, 2,  nearest_8_even, nearest_8, true, 1, 2,
-    iq2_values,        16,  16, 17.0f,          0.125f,    15.0f};
-static const grid_set set_iq2_s = {tamis_iq2_s_grid, 1024, 2,  nearest_8, nearest_8, false, 1, 2,
-                                   iq2_values,       16,   16, 17.0f,     0.125f,    15.0f};
-static const grid_set set_iq3_xxs = {tamis_iq3_xxs_grid,
-                                     256,
-                                     3,
-                                     nearest_2x4_even,
-                                     nearest_2x4,
-                                     true,
-                                     1,
-                                     4,
-                                     iq3_xxs_values,
-                                     32,
-                                     8,
-                                     20.0f,
-                                     0.25f,
-                                     15.0f};
-static const grid_set set_iq3_s = {tamis_iq3_s_grid, 512, 3, nearest_2x4, nearest_2x4, false, 1, 4,
-                                   iq3_s_values,     32,  8, 5.0f,        1.0f,        15.0f};
+    .grid = tamis_iq2_xs_grid, .n_entries = 512, .n_bits = 2, .nearest = nearest_8_even, .is_even = true,
+    .n_variants = 1, .n_shared = 2, .values = iq2_values, .n_sub = 16, .unit = 16,
+    .mean_value = 17.0f, .base = 0.125f, .scale_hi = 15.0f};
+static const grid_set set_iq2_s = {
+    .grid = tamis_iq2_s_grid, .n_entries = 1024, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 1, .n_shared = 2, .values = iq2_values, .n_sub = 16, .unit = 16,
+    .mean_value = 17.0f, .base = 0.125f, .scale_hi = 15.0f};
+static const grid_set set_iq3_xxs = {
+    .grid = tamis_iq3_xxs_grid, .n_entries = 256, .n_bits = 3, .nearest = nearest_2x4_even, .is_even = true,
+    .n_variants = 1, .n_shared = 4, .values = iq3_xxs_values, .n_sub = 32, .unit = 8,
+    .mean_value = 20.0f, .base = 0.25f, .scale_hi = 15.0f};
+static const grid_set set_iq3_s = {
+    .grid = tamis_iq3_s_grid, .n_entries = 512, .n_bits = 3, .nearest = nearest_2x4, .is_even = false,
+    .n_variants = 1, .n_shared = 4, .values = iq3_s_values, .n_sub = 32, .unit = 8,
+    .mean_value = 5.0f, .base = 1.0f, .scale_hi = 15.0f};
+static const grid_set set_iq1_s = {
+    .grid = tamis_iq1_s_grid, .n_entries = 2048, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 2, .n_shared = 4, .values = iq1_values, .n_sub = 32, .unit = 8,
+    .mean_value = 0.75f, .base = 1.0f, .scale_hi = 7.0f, .is_thorough = true};
+static const grid_set set_iq1_m = {
+    .grid = tamis_iq1_s_grid, .n_entries = 2048, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 2, .n_shared = 1, .values = iq1_values, .n_sub = 16, .unit = 16,
+    .mean_value = 0.75f, .base = 1.0f, .scale_hi = 7.0f, .is_thorough = true};
+static const grid_set set_iq1_xs = {
+    .grid = tamis_iq1_xs_grid, .n_entries = 1024, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 2, .n_shared = 4, .values = iq1_values, .n_sub = 32, .unit = 8,
+    .mean_value = 0.75f, .base = 1.0f, .scale_hi = 7.0f, .is_thorough = true};
+static const grid_set set_iq1_xxs = {
+    .grid = tamis_iq1_xxs_grid, .n_entries = 512, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 2, .n_shared = 4, .values = iq1_values, .n_sub = 32, .unit = 8,
+    .mean_value = 0.75f, .base = 1.0f, .scale_hi = 7.0f, .is_thorough = true};
+static const grid_set set_iq1_xxxs = {
+    .grid = tamis_iq1_xxxs_grid, .n_entries = 256, .n_bits = 2, .nearest = nearest_8, .is_even = false,
+    .n_variants = 2, .n_shared = 4, .values = iq1_values, .n_sub = 32, .unit = 8,
+    .mean_value = 0.75f, .base = 1.0f, .scale_hi = 7.0f, .is_thorough = true};
+/* clang-format on */
 
 static void encode_iq2_xxs(const float *x, const float *importance, uint8_t *blocks,
                            int64_t n_elems, tamis_effort effort) {
@@ -219,6 +315,31 @@ static void encode_iq3_xxs(const float *x, const float *importance, uint8_t *blo
 static void encode_iq3_s(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
                          tamis_effort effort) {
     encode_grid(x, importance, blocks, n_elems, effort, &set_iq3_s, 110, put_iq3_s);
+}
+
+static void encode_iq1_s(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                         tamis_effort effort) {
+    encode_grid(x, importance, blocks, n_elems, effort, &set_iq1_s, 50, put_iq1_s);
+}
+
+static void encode_iq1_m(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                         tamis_effort effort) {
+    encode_grid(x, importance, blocks, n_elems, effort, &set_iq1_m, 56, put_iq1_m);
+}
+
+static void encode_iq1_xs(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
+                          tamis_effort effort) {
+    encode_grid(x, importance, blocks, n_elems, effort, &set_iq1_xs, 46, put_iq1_xs);
+}
+
+static void encode_iq1_xxs(const float *x, const float *importance, uint8_t *blocks,
+                           int64_t n_elems, tamis_effort effort) {
+    encode_grid(x, importance, blocks, n_elems, effort, &set_iq1_xxs, 42, put_iq1_xxs);
+}
+
+static void encode_iq1_xxxs(const float *x, const float *importance, uint8_t *blocks,
+                            int64_t n_elems, tamis_effort effort) {
+    encode_grid(x, importance, blocks, n_elems, effort, &set_iq1_xxxs, 38, put_iq1_xxxs);
 }
 
 #endif

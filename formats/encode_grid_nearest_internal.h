@@ -14,11 +14,12 @@
 enum { MAX_RUNS = 81, MAX_ENTRIES = 2048, GROUP = 8 };
 
 /* A grid by runs of entries that share the upper half, short runs first: a run has as many
- * entries as the one before, or more, so that loops over runs are easy to foresee. */
+ * entries as the one before, or more, so that loops over runs are easy to foresee. Lengths are
+ * even: where they are not the last entry counts twice. */
 typedef struct grid_runs {
     int n;
     uint8_t upper[MAX_RUNS], length[MAX_RUNS];
-    uint8_t lower[MAX_ENTRIES]; /* place of the lower half in its table */
+    uint8_t lower[MAX_ENTRIES + MAX_RUNS]; /* place of the lower half in its table */
 } grid_runs;
 
 /* Place of a lower half in its table: nine of sixteen codes of two elements are in use. */
@@ -37,11 +38,15 @@ INLINE void find_runs(const uint16_t *grid, int n_entries, int half_bits, grid_r
     for (int length = 1; runs->n < n_runs; length++) {
         for (int r = 0; r < n_runs; r++) {
             if (starts[r + 1] - starts[r] != length) continue;
-            runs->length[runs->n] = (uint8_t)length;
+            runs->length[runs->n] = (uint8_t)(length + length % 2);
             runs->upper[runs->n++] = (uint8_t)(grid[starts[r]] >> half_bits);
             for (int i = starts[r]; i < starts[r + 1]; i++) {
                 int code = grid[i] & ((1 << half_bits) - 1);
                 runs->lower[n_lower++] = place_of_half(code, half_bits);
+            }
+            if (length % 2) {
+                runs->lower[n_lower] = runs->lower[n_lower - 1];
+                n_lower++;
             }
         }
     }
@@ -145,26 +150,28 @@ typedef struct half_errors {
     vf plain[81], turned[81];
 } half_errors;
 
-/* Least lower halves of a run for two groups. */
+/* Least lower halves of a run for two groups; the entries of a run are taken in two chains. */
 INLINE void least_of_run(const half_errors low[2], const uint8_t *lower, int length, bool with_turn,
                          vf least[2], vf turned[2]) {
-    vf a = low[0].plain[lower[0]], b = low[1].plain[lower[0]], c = a, d = b;
-    if (with_turn) {
-        c = low[0].turned[lower[0]];
-        d = low[1].turned[lower[0]];
-    }
-    for (int i = 1; i < length; i++) {
-        a = v_min(a, low[0].plain[lower[i]]);
-        b = v_min(b, low[1].plain[lower[i]]);
-        if (with_turn) {
-            c = v_min(c, low[0].turned[lower[i]]);
-            d = v_min(d, low[1].turned[lower[i]]);
+    vf a[2][2], b[2][2];
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 2; i++) {
+            a[k][i] = low[k].plain[lower[i]];
+            if (with_turn) b[k][i] = low[k].turned[lower[i]];
         }
     }
-    least[0] = a;
-    least[1] = b;
-    turned[0] = c;
-    turned[1] = d;
+    for (const uint8_t *end = lower + length, *at = lower + 2; at < end; at += 2) {
+        for (int k = 0; k < 2; k++) {
+            for (int i = 0; i < 2; i++) {
+                a[k][i] = v_min(a[k][i], low[k].plain[at[i]]);
+                if (with_turn) b[k][i] = v_min(b[k][i], low[k].turned[at[i]]);
+            }
+        }
+    }
+    for (int k = 0; k < 2; k++) {
+        least[k] = v_min(a[k][0], a[k][1]);
+        if (with_turn) turned[k] = v_min(b[k][0], b[k][1]);
+    }
 }
 
 INLINE best_entry no_entry(void) {

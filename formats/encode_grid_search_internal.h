@@ -9,6 +9,7 @@
 
 #include "formats/encode_grid_nearest_internal.h"
 #include "formats/formats.h"
+#include "formats/grid_map.h"
 
 enum { MAX_GROUPS = 4, MAX_FAMILY = 48 };
 
@@ -19,14 +20,15 @@ typedef void nearest_fn(const grid_runs *runs, const float *values, const group_
 typedef struct grid_set {
     const uint16_t *grid;
     int n_entries;
-    int n_bits;                         /* per code */
-    nearest_fn *nearest, *nearest_free; /* _free: as if any signs could be stored */
-    bool is_even;                       /* the number of minus signs in a group must be even */
-    int n_variants;                     /* 2: all values of some groups are shifted up or down */
-    int n_shared;                       /* groups that share a variant */
+    int n_bits; /* per code */
+    nearest_fn *nearest;
+    bool is_even;             /* the number of minus signs in a group must be even */
+    int n_variants;           /* 2: all values of some groups are shifted up or down */
+    int n_shared;             /* groups that share a variant */
     const float (*values)[8]; /* [n_variants] values of the codes, evenly spaced but the last */
     int n_sub, unit;          /* elements per sub-block, sub-blocks per super-block */
     float mean_value;         /* of the values used, about */
+    bool is_thorough;         /* all steps of the family are searched exactly */
     float base, scale_hi;     /* step = d * base * (1 + 2 * scale), scale <= scale_hi */
 } grid_set;
 
@@ -54,6 +56,7 @@ typedef struct family {
 typedef struct grid_work {
     const grid_set *set;
     grid_runs runs;
+    const uint16_t *map;
     tile t;          /* magnitudes where the format stores signs */
     entries natural; /* sign: the signs of x */
     lanes least_weight;
@@ -161,6 +164,39 @@ INLINE void i_keep(int32_t *at, vi mask, vi a) {
     i_store(at, (mask & a) | (~mask & i_load(at)));
 }
 
+/* The numbers of a table of 16-bit numbers, and one more, at the indices. */
+INLINE vi numbers_at(const uint16_t *table, vi index) {
+#if defined(__x86_64__) && TAMIS_LANES == 16
+    return (vi)_mm512_i32gather_epi32((__m512i)index, table, 2) & 0xFFFF;
+#elif defined(__x86_64__) && TAMIS_LANES == 8
+    return (vi)_mm256_i32gather_epi32((const int *)table, (__m256i)index, 2) & 0xFFFF;
+#else
+    vi a;
+    for (int i = 0; i < TAMIS_LANES; i++) {
+        a[i] = table[index[i]];
+    }
+    return a;
+#endif
+}
+
+/* The entry of the map for elements rounded each by itself. */
+INLINE vi mapped_entry(const grid_work *work, const float *values, const vf t[GROUP]) {
+    const grid_set *set = work->set;
+    float n_values = set->n_bits == 2 ? 3.0f : 8.0f, inverse_gap = 1.0f / (values[1] - values[0]);
+    int n_elems = set->n_bits == 2 ? 8 : 4;
+    vi code = i_set(0);
+    for (int first = 0; first < GROUP; first += n_elems) {
+        vf cell = v_set(0.0f);
+        for (int e = first + n_elems - 1; e >= first; e--) {
+            vf c = v_round((t[e] - v_set(values[0])) * v_set(inverse_gap));
+            cell = cell * v_set(n_values) + v_clamp(c, 0.0f, n_values - 1.0f);
+        }
+        vi entry = numbers_at(work->map, __builtin_convertvector(cell, vi));
+        code |= entry << (set->n_bits * first);
+    }
+    return code;
+}
+
 /* Entries of two groups from group k on, for one variant; sums of each. */
 INLINE void find_pair(const grid_work *work, int g, int k, int variant, vf step, bool is_exact,
                       entries *out, sums s[2]) {
@@ -177,7 +213,12 @@ INLINE void find_pair(const grid_work *work, int g, int k, int variant, vf step,
         sign[i] = i_load(&work->natural.sign[k + i][g]) | variant;
         in.odd[i] = odd_bits(sign[i]) & -(int32_t)set->is_even;
     }
-    (is_exact ? set->nearest : set->nearest_free)(&work->runs, values, &in, code);
+    if (is_exact) {
+        set->nearest(&work->runs, values, &in, code);
+    } else {
+        code[0] = mapped_entry(work, values, in.t[0]);
+        code[1] = mapped_entry(work, values, in.t[1]);
+    }
     for (int i = 0; i < 2; i++) {
         const float *x = &work->t.x[(k + i) * GROUP][g], *w = &work->t.w[(k + i) * GROUP][g];
         s[i] = (sums){v_set(0.0f), v_set(0.0f), v_set(0.0f)};
@@ -421,14 +462,15 @@ INLINE void mean_step(const grid_work *work, lanes *step) {
 }
 
 /* Search with steps that are multiples of the ones given. */
-INLINE void try_multiples(grid_work *work, const lanes *step, const float *factors, int n) {
+INLINE void try_multiples(grid_work *work, const lanes *step, const float *factors, int n,
+                          bool is_exact) {
     for (int i = 0; i < n; i++) {
         lanes tried, error;
         entries e;
         FOR_LANES(g) {
             v_store(tried.v + g, v_load(step->v + g) * v_set(factors[i]));
         }
-        try_steps(work, &tried, false, &e, &error);
+        try_steps(work, &tried, is_exact, &e, &error);
     }
 }
 
@@ -451,6 +493,7 @@ INLINE void start_from_nothing(grid_work *work) {
 
 /* Search one tile: work->best holds d, integer scales and entries of every unit. */
 static void grid_search(grid_work *work, tamis_effort effort) {
+    const bool is_thorough = work->set->is_thorough;
     grid_choice c;
     lanes mean;
     work->f.n = 0;
@@ -462,12 +505,12 @@ static void grid_search(grid_work *work, tamis_effort effort) {
     rounded_choice(work, &c);
     try_choice(work, &c);
     static const float near[] = {0.8f, 1.0f, 1.25f};
-    try_multiples(work, &mean, near, 3);
+    try_multiples(work, &mean, near, 3, is_thorough);
     family_choice(work, 18.0f, 1.07f, 12, &c);
     try_choice(work, &c);
     if (effort == TAMIS_EFFORT_FAST) return;
     static const float normal[] = {0.72f, 0.89f, 1.12f, 1.4f};
-    try_multiples(work, &mean, normal, 4);
+    try_multiples(work, &mean, normal, 4, is_thorough);
     for (int i = 0; i < 2; i++) {
         family_choice(work, 16.0f, 1.05f, 20, &c);
         try_choice(work, &c);
@@ -475,7 +518,7 @@ static void grid_search(grid_work *work, tamis_effort effort) {
     if (effort == TAMIS_EFFORT_NORMAL) return;
     static const float best[] = {0.64f, 0.68f, 0.76f, 0.84f, 0.94f,
                                  1.06f, 1.18f, 1.32f, 1.5f,  1.65f};
-    try_multiples(work, &mean, best, 10);
+    try_multiples(work, &mean, best, 10, true);
     for (int i = 0; i < 6; i++) {
         family_choice(work, 10.0f, 1.03f, 60, &c);
         try_choice(work, &c);

@@ -29,11 +29,13 @@ enum {
     TAMIS_TYPE_IQ2_XXS = 16,
     TAMIS_TYPE_IQ2_XS = 17,
     TAMIS_TYPE_IQ3_XXS = 18,
+    TAMIS_TYPE_IQ1_S = 19,
     TAMIS_TYPE_IQ4_NL = 20,
     TAMIS_TYPE_IQ3_S = 21,
     TAMIS_TYPE_IQ2_S = 22,
     TAMIS_TYPE_IQ4_XS = 23,
     TAMIS_TYPE_I32 = 26,
+    TAMIS_TYPE_IQ1_M = 29,
     TAMIS_TYPE_BF16 = 30,
     TAMIS_TYPE_TQ1_0 = 34,
     TAMIS_TYPE_TQ2_0 = 35,
@@ -41,6 +43,9 @@ enum {
     TAMIS_TYPE_NVFP4 = 40,
     TAMIS_TYPE_Q1_0 = 41,
     TAMIS_TYPE_Q2_0 = 42,
+    TAMIS_TYPE_IQ1_XS = 64,
+    TAMIS_TYPE_IQ1_XXS = 65,
+    TAMIS_TYPE_IQ1_XXXS = 66,
 };
 
 typedef enum tamis_type_class {

@@ -13,12 +13,14 @@
 enum { N = 2048, MAX_BYTES = 4 * N };
 
 static const int32_t encoded_types[] = {
-    TAMIS_TYPE_F32,   TAMIS_TYPE_F16,     TAMIS_TYPE_BF16,   TAMIS_TYPE_Q4_0,   TAMIS_TYPE_Q4_1,
-    TAMIS_TYPE_Q5_0,  TAMIS_TYPE_Q5_1,    TAMIS_TYPE_Q8_0,   TAMIS_TYPE_Q2_K,   TAMIS_TYPE_Q3_K,
-    TAMIS_TYPE_Q4_K,  TAMIS_TYPE_Q5_K,    TAMIS_TYPE_Q6_K,   TAMIS_TYPE_IQ4_NL, TAMIS_TYPE_IQ4_XS,
-    TAMIS_TYPE_TQ1_0, TAMIS_TYPE_TQ2_0,   TAMIS_TYPE_MXFP4,  TAMIS_TYPE_NVFP4,  TAMIS_TYPE_Q1_0,
-    TAMIS_TYPE_Q2_0,  TAMIS_TYPE_IQ2_XXS, TAMIS_TYPE_IQ2_XS, TAMIS_TYPE_IQ2_S,  TAMIS_TYPE_IQ3_XXS,
-    TAMIS_TYPE_IQ3_S,
+    TAMIS_TYPE_F32,     TAMIS_TYPE_F16,     TAMIS_TYPE_BF16,     TAMIS_TYPE_Q4_0,
+    TAMIS_TYPE_Q4_1,    TAMIS_TYPE_Q5_0,    TAMIS_TYPE_Q5_1,     TAMIS_TYPE_Q8_0,
+    TAMIS_TYPE_Q2_K,    TAMIS_TYPE_Q3_K,    TAMIS_TYPE_Q4_K,     TAMIS_TYPE_Q5_K,
+    TAMIS_TYPE_Q6_K,    TAMIS_TYPE_IQ4_NL,  TAMIS_TYPE_IQ4_XS,   TAMIS_TYPE_TQ1_0,
+    TAMIS_TYPE_TQ2_0,   TAMIS_TYPE_MXFP4,   TAMIS_TYPE_NVFP4,    TAMIS_TYPE_Q1_0,
+    TAMIS_TYPE_Q2_0,    TAMIS_TYPE_IQ2_XXS, TAMIS_TYPE_IQ2_XS,   TAMIS_TYPE_IQ2_S,
+    TAMIS_TYPE_IQ3_XXS, TAMIS_TYPE_IQ3_S,   TAMIS_TYPE_IQ1_S,    TAMIS_TYPE_IQ1_M,
+    TAMIS_TYPE_IQ1_XS,  TAMIS_TYPE_IQ1_XXS, TAMIS_TYPE_IQ1_XXXS,
 };
 enum { N_ENCODED = sizeof encoded_types / sizeof encoded_types[0] };
 
@@ -185,15 +187,17 @@ static void test_error_is_small(void **state) {
         int32_t id;
         double most;
     } cases[] = {
-        {TAMIS_TYPE_F32, 0},          {TAMIS_TYPE_F16, 1e-6},    {TAMIS_TYPE_BF16, 4e-6},
-        {TAMIS_TYPE_Q4_0, 8e-3},      {TAMIS_TYPE_Q4_1, 6e-3},   {TAMIS_TYPE_Q5_0, 2e-3},
-        {TAMIS_TYPE_Q5_1, 1.5e-3},    {TAMIS_TYPE_Q8_0, 4e-5},   {TAMIS_TYPE_Q2_K, 8e-2},
-        {TAMIS_TYPE_Q3_K, 3e-2},      {TAMIS_TYPE_Q4_K, 6e-3},   {TAMIS_TYPE_Q5_K, 1.5e-3},
-        {TAMIS_TYPE_Q6_K, 5e-4},      {TAMIS_TYPE_IQ4_NL, 6e-3}, {TAMIS_TYPE_IQ4_XS, 6e-3},
-        {TAMIS_TYPE_TQ1_0, 2e-1},     {TAMIS_TYPE_TQ2_0, 2e-1},  {TAMIS_TYPE_MXFP4, 1.5e-2},
-        {TAMIS_TYPE_NVFP4, 8e-3},     {TAMIS_TYPE_Q1_0, 4e-1},   {TAMIS_TYPE_Q2_0, 1.5e-1},
-        {TAMIS_TYPE_IQ2_XXS, 1.3e-1}, {TAMIS_TYPE_IQ2_XS, 1e-1}, {TAMIS_TYPE_IQ2_S, 8e-2},
-        {TAMIS_TYPE_IQ3_XXS, 5e-2},   {TAMIS_TYPE_IQ3_S, 3e-2},
+        {TAMIS_TYPE_F32, 0},          {TAMIS_TYPE_F16, 1e-6},      {TAMIS_TYPE_BF16, 4e-6},
+        {TAMIS_TYPE_Q4_0, 8e-3},      {TAMIS_TYPE_Q4_1, 6e-3},     {TAMIS_TYPE_Q5_0, 2e-3},
+        {TAMIS_TYPE_Q5_1, 1.5e-3},    {TAMIS_TYPE_Q8_0, 4e-5},     {TAMIS_TYPE_Q2_K, 8e-2},
+        {TAMIS_TYPE_Q3_K, 3e-2},      {TAMIS_TYPE_Q4_K, 6e-3},     {TAMIS_TYPE_Q5_K, 1.5e-3},
+        {TAMIS_TYPE_Q6_K, 5e-4},      {TAMIS_TYPE_IQ4_NL, 6e-3},   {TAMIS_TYPE_IQ4_XS, 6e-3},
+        {TAMIS_TYPE_TQ1_0, 2e-1},     {TAMIS_TYPE_TQ2_0, 2e-1},    {TAMIS_TYPE_MXFP4, 1.5e-2},
+        {TAMIS_TYPE_NVFP4, 8e-3},     {TAMIS_TYPE_Q1_0, 4e-1},     {TAMIS_TYPE_Q2_0, 1.5e-1},
+        {TAMIS_TYPE_IQ2_XXS, 1.3e-1}, {TAMIS_TYPE_IQ2_XS, 1e-1},   {TAMIS_TYPE_IQ2_S, 8e-2},
+        {TAMIS_TYPE_IQ3_XXS, 5e-2},   {TAMIS_TYPE_IQ3_S, 3e-2},    {TAMIS_TYPE_IQ1_S, 2.2e-1},
+        {TAMIS_TYPE_IQ1_M, 2e-1},     {TAMIS_TYPE_IQ1_XS, 2.4e-1}, {TAMIS_TYPE_IQ1_XXS, 2.7e-1},
+        {TAMIS_TYPE_IQ1_XXXS, 3.2e-1},
     };
     float x[N], y[N], zero[N] = {0};
     uint8_t blocks[MAX_BYTES];
@@ -259,7 +263,7 @@ static void test_refuses(void **state) {
     }
     tamis_error err;
     assert_int_equal(
-        tamis_encode_row(tamis_type_by_name("iq1_s"), x, w, TAMIS_EFFORT_NORMAL, blocks, N, &err),
+        tamis_encode_row(tamis_type_by_name("q8_1"), x, w, TAMIS_EFFORT_NORMAL, blocks, N, &err),
         TAMIS_BAD_INPUT);
 }
 
@@ -330,11 +334,16 @@ static const char *const recorded[N_ENCODED] = {
     "d5f62f817a62b262b45c2a26d97aa8b3", /* nvfp4 */
     "4277baed152f081effa725eba09acc81", /* q1_0 */
     "00d4dc26a8c5f7486751f38e08911077", /* q2_0 */
-    "c4bcf04e4d8ea41649c796128af07803", /* iq2_xxs */
-    "5f75aacf3a64522d6e03d30847b3a434", /* iq2_xs */
-    "3213e6b08a7096936e665b5fe41a2183", /* iq2_s */
-    "4aba9a8f006397d880765ad0fa84cfe1", /* iq3_xxs */
-    "af7d6e2606941e7a8af1ba790d8bc3b3", /* iq3_s */
+    "072f185593d28e28d1a7b4a3be9cb33f", /* iq2_xxs */
+    "c509775aa0a513273308bfc47ff50da0", /* iq2_xs */
+    "d82e828b4de57fbf2711cb4cccb15fc0", /* iq2_s */
+    "520bbf3a79ca5ef72508cd34e1618fe2", /* iq3_xxs */
+    "7a4d903790c5745658f564894177ef75", /* iq3_s */
+    "e5c981941b8d64fcff86319e016fc23f", /* iq1_s */
+    "f17cbc0f2462de93ea6824d31c949c02", /* iq1_m */
+    "1c3f28f6e531747f0d953ecfa5223a58", /* iq1_xs */
+    "5fb26371650cdc67c1adebbfee52cd65", /* iq1_xxs */
+    "167dc19bb83624e73fe552de3ed5d225", /* iq1_xxxs */
 };
 
 static void test_bytes_are_those_recorded(void **state) {

@@ -81,7 +81,6 @@ static void refuses_bad_rules_by_line(void **state) {
         {"=q8_0", "r.txt:1: '=q8_0': write REGEX=TYPE"},
         {"a=", "r.txt:1: 'a=': write REGEX=TYPE"},
         {"\n a=q9_9", "r.txt:2: 'a=q9_9': unknown type 'q9_9'"},
-        {"a=iq1_m", "iq1_m cannot be encoded"},
         {"a=i32", "i32 cannot be encoded"},
         {"attn(=q8_0", "r.txt:1: 'attn(=q8_0': missing closing parenthesis"},
         {"a\xff=q8_0", "r.txt: no text"},

@@ -276,7 +276,7 @@ static void refuses_with_a_reason(void **state) {
     snprintf(wrong, sizeof wrong, "%s", shared_path("fixtures/imatrix/bad/gguf-wrong-size.gguf"));
     snprintf(other, sizeof other, "%s", shared_path("fixtures/imatrix/qwen35moe.c128.gguf"));
     static const char *const bad_rule = "attn(=q8_0", *const no_type = "attn_v=q9_9",
-                            *const no_encoder = "attn_v=iq1_m", *const name = "attn_q";
+                            *const no_encoder = "attn_v=q8_1", *const name = "attn_q";
     const struct {
         const char *input, *type;
         tamis_quantize_options options;
@@ -290,12 +290,11 @@ static void refuses_with_a_reason(void **state) {
         {"fixtures/gguf/odd/type-retired.gguf", "Q8_0", {0}, TAMIS_BAD_INPUT, {"4", "retired"}},
         {"fixtures/imatrix/wide.Q4_0.gguf", "Q8_0", {0}, TAMIS_BAD_INPUT, {"--allow-requantize", "q6_K"}},
         {"fixtures/arch/qwen3.gguf", "Q2_K_S", {0}, TAMIS_BAD_USAGE, {"--imatrix", "blk.0"}},
-        {"fixtures/arch/qwen3.gguf", "IQ1_M", {0}, TAMIS_BAD_USAGE, {"IQ1_M: its type iq1_m cannot be encoded", ""}},
         {"fixtures/arch/llama.gguf", "Q4_0", {.imatrix_path = wrong}, TAMIS_BAD_INPUT, {"256 values", "128"}},
         {"models/tiny-qwen3.gguf", "Q4_0", {.imatrix_path = other}, TAMIS_BAD_INPUT, {"another model", ""}},
         {"fixtures/arch/qwen3.gguf", "Q4_0", {.rules = &bad_rule, .n_rules = 1}, TAMIS_BAD_USAGE, {"attn(", ""}},
         {"fixtures/arch/qwen3.gguf", "Q4_0", {.rules = &no_type, .n_rules = 1}, TAMIS_BAD_USAGE, {"q9_9", ""}},
-        {"fixtures/arch/qwen3.gguf", "Q4_0", {.rules = &no_encoder, .n_rules = 1}, TAMIS_BAD_USAGE, {"iq1_m", "cannot be encoded"}},
+        {"fixtures/arch/qwen3.gguf", "Q4_0", {.rules = &no_encoder, .n_rules = 1}, TAMIS_BAD_USAGE, {"q8_1", "cannot be encoded"}},
         {"fixtures/arch/qwen3.gguf", "Q4_0", {.include = &name, .n_include = 1}, TAMIS_BAD_USAGE, {"--imatrix", ""}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -29,7 +29,7 @@ refuse 2 "input file and a type" "$model"
 refuse 2 "did you mean Q4_K" "$model" out.gguf Q4_KM
 refuse 2 "unknown type '15x.gguf'" "$model" 15x.gguf
 refuse 2 "unknown type" "$model" out.gguf 99
-refuse 2 "IQ1_M: its type iq1_m cannot be encoded" "$model" out.gguf IQ1_M
+refuse 2 "iq1_m in IQ1_M needs importance data" "$model" out.gguf IQ1_M
 refuse 2 "nthreads" "$model" out.gguf Q8_0 many
 refuse 2 "one argument too many" "$model" out.gguf Q8_0 2 3
 refuse 2 "imatrix" --imatrx x "$model" out.gguf Q8_0
