@@ -116,7 +116,7 @@ INLINE void try_lines_around(line_work *k, const line_set *set, float nudge) {
  * (positive < 0). */
 INLINE void measure_range(const tile *t, const line_set *set, lanes *low, lanes *high,
                           lanes *positive) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf bottom = v_load(&t->x[0][g]), top = bottom;
         for (int e = 1; e < set->n_sub; e++) {
             bottom = v_min(bottom, v_load(&t->x[e][g]));
@@ -133,7 +133,7 @@ INLINE void start_lines(const tile *t, const line_set *set, line_fits *fits, lan
     const vf zero = v_set(0.0f), far = v_set(1e30f);
     lanes low, high;
     measure_range(t, set, &low, &high, positive);
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf least = v_load(low.v + g), sum_w = zero, sum_x = zero;
         vi is_positive = v_load(positive->v + g) < zero;
         vf origin =
@@ -164,7 +164,7 @@ INLINE void start_lines(const tile *t, const line_set *set, line_fits *fits, lan
 /* Go on with the starts from..to, then with lines around the best, `rounds` times. */
 INLINE void improve_lines(const tile *t, const line_set *set, int from, int to, int rounds,
                           float nudge, line_fits *fits) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         line_work k = {
             &t->x[0][g],
             &t->w[0][g],

@@ -110,7 +110,7 @@ INLINE vf best_integers(const tile *t, const line_set *set, const affine_ideal *
  * nearest (reach 0), or the best of 3 * reach pairs. */
 INLINE void choose_integers(const tile *t, const line_set *set, const affine_ideal *ideal,
                             affine_choice *c, int reach) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g), error;
         if (set->scale_hi != 0.0f && reach > 0) {
             error = best_integers(t, set, ideal, g, reach, c);
@@ -175,7 +175,7 @@ INLINE void fit_steps(const line_set *set, const affine_ideal *ideal, affine_cho
 /* The least-squares lines of the codes that are stored for `best`. */
 INLINE void refit_lines(const tile *t, const line_set *set, const affine_choice *best,
                         affine_ideal *ideal) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf step = v_load(best->d.v + g) * v_load(best->scale.v + g), id = v_inverse(step);
         vf offset = v_load(best->dmin.v + g) * v_load(best->minimum.v + g) * id;
         vf w_sum = v_set(0.0f), q1 = w_sum, q2 = w_sum, xq = w_sum, x1 = w_sum;
@@ -226,14 +226,16 @@ INLINE void widest_steps(const line_set *set, const affine_ideal *ideal, const l
     }
 }
 
-/* Integers of least predicted error for d and dmin, and that error of the unit. */
-INLINE void predict_integers(const line_set *set, const affine_ideal *ideal, affine_choice *c) {
+/* Integers of least predicted error for the d and dmin in c, and that error of the unit. */
+INLINE void predict_integers(const line_set *set, const affine_ideal *ideal, const lanes *inverse_d,
+                             const lanes *inverse_dmin, affine_choice *c) {
     FOR_LANES(g) {
         vf d = v_load(c->d.v + g), dmin = v_load(c->dmin.v + g);
         vf ideal_scale = v_load(ideal->scale.v + g);
         vf w = v_load(ideal->w.v + g), q = v_load(ideal->q.v + g), qq = v_load(ideal->qq.v + g);
-        vf scale = nearest_integer(ideal_scale * v_inverse(d), set->scale_hi);
-        vf m = nearest_integer(exact_minimum(ideal, g, d * scale, v_inverse(dmin)), set->scale_hi);
+        vf scale = nearest_integer(ideal_scale * v_load(inverse_d->v + g), set->scale_hi);
+        vf exact = exact_minimum(ideal, g, d * scale, v_load(inverse_dmin->v + g));
+        vf m = nearest_integer(exact, set->scale_hi);
         vf ds = d * scale - ideal_scale, dm = -(dmin * m) - v_load(ideal->minimum.v + g);
         v_store(c->scale.v + g, scale);
         v_store(c->minimum.v + g, m);
@@ -242,36 +244,51 @@ INLINE void predict_integers(const line_set *set, const affine_ideal *ideal, aff
     unit_sum(&c->unit_error, set->unit);
 }
 
-/* d and dmin of least predicted error: from the widest ones up, one after the other. */
-INLINE void search_steps(const line_set *set, const affine_ideal *ideal, const affine_choice *wide,
-                         int n_tried, affine_choice *best) {
-    affine_choice c = *wide;
-    predict_integers(set, ideal, &c);
-    lanes least = c.unit_error, d = c.d, dmin = c.dmin;
-    for (int which = 0; which < 2; which++) {
-        const lanes *from = which ? &wide->dmin : &wide->d;
-        lanes *to = which ? &c.dmin : &c.d, *kept = which ? &dmin : &d;
-        for (int i = 1; i < n_tried; i++) {
-            FOR_LANES(g) {
-                v_store(to->v + g, v_load(from->v + g) * v_set(1.0f + 0.025f * (float)i));
-            }
-            predict_integers(set, ideal, &c);
-            FOR_LANES(g) {
-                vf error = v_load(c.unit_error.v + g), so_far = v_load(least.v + g);
-                vi better = error < so_far;
-                v_store(least.v + g, v_min(error, so_far));
-                v_store(kept->v + g, v_select(better, v_load(to->v + g), v_load(kept->v + g)));
-            }
+/* One of d and dmin tried at n - 1 more values above the one it has. The other stays. */
+INLINE void search_one_step(const line_set *set, const affine_ideal *ideal, bool is_dmin, int n,
+                            lanes *inverse_d, lanes *inverse_dmin, lanes *least, affine_choice *c) {
+    lanes *step = is_dmin ? &c->dmin : &c->d, *inverse = is_dmin ? inverse_dmin : inverse_d;
+    lanes from = *step, from_inverse = *inverse, best, best_inverse;
+    best = from;
+    best_inverse = from_inverse;
+    for (int i = 1; i < n; i++) {
+        float factor = 1.0f + 0.025f * (float)i, back = 1.0f / factor;
+        FOR_LANES(g) {
+            v_store(step->v + g, v_load(from.v + g) * v_set(factor));
+            v_store(inverse->v + g, v_load(from_inverse.v + g) * v_set(back));
         }
-        *to = *kept;
+        predict_integers(set, ideal, inverse_d, inverse_dmin, c);
+        FOR_LANES(g) {
+            vf error = v_load(c->unit_error.v + g), so_far = v_load(least->v + g);
+            vi better = error < so_far;
+            v_store(least->v + g, v_min(error, so_far));
+            v_store(best.v + g, v_select(better, v_load(step->v + g), v_load(best.v + g)));
+            v_store(best_inverse.v + g,
+                    v_select(better, v_load(inverse->v + g), v_load(best_inverse.v + g)));
+        }
     }
-    predict_integers(set, ideal, &c);
-    fit_steps(set, ideal, &c);
-    *best = c;
+    *step = best;
+    *inverse = best_inverse;
+}
+
+/* d and dmin of least predicted error: from the widest ones in c up, one after the other. */
+INLINE void search_steps(const line_set *set, const affine_ideal *ideal, int n_tried,
+                         affine_choice *c) {
+    lanes inverse_d, inverse_dmin, least;
+    FOR_LANES(g) {
+        v_store(inverse_d.v + g, v_inverse(v_load(c->d.v + g)));
+        v_store(inverse_dmin.v + g, v_inverse(v_load(c->dmin.v + g)));
+    }
+    predict_integers(set, ideal, &inverse_d, &inverse_dmin, c);
+    least = c->unit_error;
+    search_one_step(set, ideal, false, n_tried, &inverse_d, &inverse_dmin, &least, c);
+    search_one_step(set, ideal, true, n_tried, &inverse_d, &inverse_dmin, &least, c);
+    predict_integers(set, ideal, &inverse_d, &inverse_dmin, c);
+    fit_steps(set, ideal, c);
 }
 
 INLINE void affine_codes(const tile *t, const line_set *set, const affine_choice *c, codes *out) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
         vf offset = v_load(c->dmin.v + g) * v_load(c->minimum.v + g) * id;
         vf code[MAX_SUB];
@@ -350,7 +367,7 @@ INLINE void find_steps(const tile *t, const line_set *set, const line_step *step
         widest_steps(set, ideal, positive, wide);
         *c = *wide;
         if (set->scale_hi != 0.0f && step->source == LINES) {
-            search_steps(set, ideal, wide, step->n_tried, c);
+            search_steps(set, ideal, step->n_tried, c);
         }
     }
     FOR_LANES(g) {
@@ -376,8 +393,11 @@ INLINE void take_widened_steps(const affine_choice *wide, affine_choice *c) {
  * from the result of the one below. */
 INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effort,
                           affine_choice *best, codes *out) {
-    line_fits fits;
-    lanes positive;
+    /* Lanes without a sub-block stay zero. */
+    line_fits fits = {0};
+    affine_ideal ideal = {0};
+    affine_choice c = {0}, wide = {0};
+    lanes positive = {{0}};
     start_lines(t, set, &fits, &positive);
     memset(best, 0, sizeof *best);
     FOR_LANES(g) {
@@ -385,8 +405,6 @@ INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effor
     }
     for (int i = 0; i < N_LINE_STEPS && line_steps[i].effort <= (int)effort; i++) {
         const line_step *step = line_steps + i;
-        affine_ideal ideal;
-        affine_choice c, wide;
         if (step->source == CODES && set->scale_hi == 0.0f) continue;
         if (step->rounds > 0) {
             int from = step->stage > 0 ? set->n_starts[step->stage - 1] : 0;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define TAMIS_TILE_LANES 32
 #include "formats/encode_internal.h"
 #include "formats/encode_put_internal.h"
 #include "formats/encode_symmetric_internal.h"

@@ -90,7 +90,7 @@ INLINE void try_3_scales(const float *x, const float *w, const code_set *set, vf
 }
 
 INLINE void start_fits(const tile *t, const code_set *set, sub_fits *fits, lanes *top) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf m = signed_top(&t->x[0][g], set->n_sub);
         v_store(top->v + g, m);
         v_store(fits->inverse_top.v + g, v_inverse(m));
@@ -103,7 +103,7 @@ INLINE void start_fits(const tile *t, const code_set *set, sub_fits *fits, lanes
 /* Go on with the ratios from..to, then with scales around the best, `rounds` times. */
 INLINE void improve_fits(const tile *t, const code_set *set, int from, int to, int rounds,
                          float nudge, sub_fits *fits) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         const float *x = &t->x[0][g], *w = &t->w[0][g], *r = set->ratios;
         vf inverse = v_load(fits->inverse_top.v + g);
         sub_fit best = {v_load(fits->score.v + g), v_load(fits->scale.v + g),
@@ -167,7 +167,7 @@ static const float scale_signs[3 * MAX_REACH] = {1, 1, 1, 1, 1, -1, -1, -1, -1};
  * reach 2 on near their opposites, the ones of least error. */
 INLINE void choose_scales(const tile *t, const code_set *set, const lanes *ideal,
                           symmetric_choice *c, int reach) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         const float *x = &t->x[0][g], *w = &t->w[0][g];
         vf d = v_load(c->d.v + g), chosen = v_set(1.0f), least = v_set(__builtin_inff());
         vf middle = chosen;
@@ -212,8 +212,8 @@ INLINE void keep_better_choice(symmetric_choice *best, const symmetric_choice *c
 /* d in closed form for the codes of `best`, and the scale of each sub-block alone. */
 INLINE void refit_d(const tile *t, const code_set *set, const symmetric_choice *best, lanes *d,
                     lanes *ideal) {
-    lanes xv, vv;
-    FOR_LANES(g) {
+    lanes xv = {{0}}, vv = {{0}};
+    FOR_USED(t, g) {
         vf scale = v_load(best->scale.v + g), sum_xv, sum_vv;
         vf id = v_inverse(v_load(best->d.v + g) * scale);
         value_sums(&t->x[0][g], &t->w[0][g], set, id, &sum_xv, &sum_vv);
@@ -244,47 +244,52 @@ INLINE void unit_signed_top(const lanes *a, int unit, lanes *top) {
     }
 }
 
-/* d for the ideal scales of a super-block: the same search, one level up. The largest scale is
- * tried at tops[0..n). */
+/* Parts of scale_lo that the largest scale is tried at: every second one, and those between. */
+enum { N_TOPS = 16, HALF_TOPS = N_TOPS / 2 };
+static const float scale_tops[N_TOPS] = {1.0f,  0.96f, 0.92f, 0.88f, 0.84f, 0.8f,  0.76f, 0.72f,
+                                         0.98f, 0.94f, 0.9f,  0.86f, 0.82f, 0.78f, 0.74f, 0.7f};
+
+/* d for the ideal scales of a super-block: the same search, one level up, in units of the largest
+ * scale. The fractions xs^2 / ss are compared without a division. */
 INLINE void fit_d(const tile *t, const code_set *set, const sub_fits *fits, const float *tops,
                   int n, lanes *d) {
-    lanes inverse, best, xs, ss;
-    unit_signed_top(&fits->scale, set->unit, &inverse);
+    lanes top, ideal, weight, best_xs, best_ss, xs, ss;
+    unit_signed_top(&fits->scale, set->unit, &top);
     FOR_LANES(g) {
-        v_store(inverse.v + g, v_inverse(v_load(inverse.v + g)));
-        v_store(best.v + g, v_set(-1.0f));
-        v_store(d->v + g, v_set(0.0f));
+        vf inverse = v_inverse(v_load(top.v + g));
+        v_store(ideal.v + g, v_load(fits->scale.v + g) * inverse);
+        v_store(weight.v + g, v_load(fits->curvature.v + g) * v_load(t->share.v + g));
+        v_store(best_xs.v + g, v_set(0.0f));
+        v_store(best_ss.v + g, v_set(1.0f));
     }
     for (int i = 0; i < n; i++) {
+        float ratio = tops[i] * set->scale_lo;
         FOR_LANES(g) {
-            vf ideal = v_load(fits->scale.v + g);
-            vf id = v_load(inverse.v + g) * v_set(tops[i] * set->scale_lo);
-            vf s = v_clamp(v_round(ideal * id), set->scale_lo, set->scale_hi);
-            vf weighted = v_load(fits->curvature.v + g) * v_load(t->share.v + g) * s;
-            v_store(xs.v + g, weighted * ideal);
+            vf scale = v_load(ideal.v + g);
+            vf s = v_clamp(v_round(scale * v_set(ratio)), set->scale_lo, set->scale_hi);
+            vf weighted = v_load(weight.v + g) * s;
+            v_store(xs.v + g, weighted * scale);
             v_store(ss.v + g, weighted * s);
         }
         unit_sum(&xs, set->unit);
         unit_sum(&ss, set->unit);
         FOR_LANES(g) {
-            vf fit = v_load(xs.v + g) / v_max(v_load(ss.v + g), v_set(1e-30f));
-            vf score = v_load(xs.v + g) * fit;
-            vi better = score > v_load(best.v + g);
-            v_store(best.v + g, v_select(better, score, v_load(best.v + g)));
-            v_store(d->v + g, v_select(better, fit, v_load(d->v + g)));
+            vf a = v_load(xs.v + g), b = v_load(best_xs.v + g);
+            vi better = a * a * v_load(best_ss.v + g) > b * b * v_load(ss.v + g);
+            v_store(best_xs.v + g, v_select(better, a, b));
+            v_store(best_ss.v + g, v_select(better, v_load(ss.v + g), v_load(best_ss.v + g)));
         }
     }
+    FOR_LANES(g) {
+        vf fit = v_load(best_xs.v + g) / v_max(v_load(best_ss.v + g), v_set(1e-30f));
+        v_store(d->v + g, fit * v_load(top.v + g));
+    }
 }
-
-/* Parts of scale_lo that the largest scale is tried at. */
-enum { N_TOPS = 16 };
-static const float scale_tops[N_TOPS] = {1.0f,  0.98f, 0.96f, 0.94f, 0.92f, 0.9f,  0.88f, 0.86f,
-                                         0.84f, 0.82f, 0.8f,  0.78f, 0.76f, 0.74f, 0.72f, 0.7f};
 
 /* The codes of the choice: value - lo for integers, index for the table. */
 INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_choice *c,
                             codes *out) {
-    FOR_LANES(g) {
+    FOR_USED(t, g) {
         vf id = v_inverse(v_load(c->d.v + g) * v_load(c->scale.v + g));
         vf code[MAX_SUB];
         for (int e = 0; e < set->n_sub; e++) {
@@ -327,7 +332,7 @@ static const search_step simple_steps[] = {
 };
 static const search_step super_steps[] = {
     { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
-    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 1 },
+    { FAST, FITTED, 0, 1, 1, 0, HALF_TOPS, 1, 1 },
     { NORMAL, FITTED, 1, 1, 1, 0, N_TOPS, 1, 1 },
     { NORMAL, REFITTED, -1, 0, 0, 0, 0, 1, 1 },
     { BEST, FITTED, 2, 2, 1, 0, 2, 1, 3 },
@@ -388,8 +393,10 @@ INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort ef
                              symmetric_choice *best, codes *out) {
     const search_step *steps = set->unit > 1 ? super_steps : simple_steps;
     size_t n = set->unit > 1 ? sizeof super_steps : sizeof simple_steps;
-    sub_fits fits;
-    lanes top;
+    /* Lanes without a sub-block stay zero. */
+    sub_fits fits = {0};
+    symmetric_choice c = {0};
+    lanes top = {{0}}, d, ideal = {{0}};
     start_fits(t, set, &fits, &top);
     FOR_LANES(g) {
         v_store(best->unit_error.v + g, v_set(__builtin_inff()));
@@ -398,8 +405,6 @@ INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort ef
     }
     for (size_t i = 0; i < n / sizeof *steps && steps[i].effort <= effort; i++) {
         const search_step *step = steps + i;
-        symmetric_choice c;
-        lanes d, ideal;
         if (step->rounds > 0) {
             int from = step->stage > 0 ? set->n_ratios[step->stage - 1] : 0;
             int to = step->stage >= 0 ? set->n_ratios[step->stage] : 0;

@@ -1,4 +1,4 @@
-/* encode_tile_internal.h - a tile: 16 sub-blocks of a row, turned so that a vector holds one
+/* encode_tile_internal.h - a tile: 16 or 32 sub-blocks of a row, turned so that a vector holds one
  * element of several sub-blocks. Sums over a sub-block are then sums of vectors in order of
  * elements; sums over a super-block ("unit") go through unit_sum(), whose tree is the
  * same for every vector width. A unit is 1 lane (32-element formats), 8 or 16 lanes. */
@@ -11,7 +11,11 @@
 #include "formats/encode_lanes_internal.h"
 #include "formats/float16.h"
 
-enum { LANES = 16, MAX_SUB = 32 };
+/* A family whose sums over units and divisions are many takes more lanes, to hide their latency. */
+#ifndef TAMIS_TILE_LANES
+#define TAMIS_TILE_LANES 16
+#endif
+enum { LANES = TAMIS_TILE_LANES, MAX_SUB = 32 };
 
 /* Per lane values of a tile. */
 typedef struct lanes {
@@ -21,6 +25,7 @@ typedef struct lanes {
 typedef struct tile {
     _Alignas(64) float x[MAX_SUB][LANES];
     _Alignas(64) float w[MAX_SUB][LANES]; /* importance, scaled by a power of two per unit */
+    int n_used;                           /* lanes that hold a sub-block, rounded up to a vector */
     lanes share; /* 0: without importance in a unit that has some; its errors do not count */
 } tile;
 
@@ -31,6 +36,8 @@ typedef struct codes {
 
 /* Loop over the vectors of a tile's lanes. */
 #define FOR_LANES(g) for (int g = 0; g < LANES; g += TAMIS_LANES)
+/* The same over the vectors that hold any sub-block: for what goes through the elements. */
+#define FOR_USED(t, g) for (int g = 0; g < (t)->n_used; g += TAMIS_LANES)
 
 /* Replace each lane by the sum over its unit. Butterfly, so all lanes get the same bits. */
 INLINE void unit_sum(lanes *a, int unit) {
@@ -167,7 +174,8 @@ INLINE vi is_lower(vf error, vf least) {
     return error < least * v_set(1.0f - 1e-5f);
 }
 
-/* Fill the weights of a tile from the importance of up to 16 sub-blocks; NULL weighs all alike. */
+/* Fill the weights of a tile from the importance of up to LANES sub-blocks; NULL weighs all alike.
+ */
 INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub, int unit,
                        float faint) {
     if (importance) {
@@ -183,11 +191,12 @@ INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub,
     }
 }
 
-/* Fill a tile with up to 16 sub-blocks from x; the lanes left over are zero. A sub-block that
+/* Fill a tile with up to LANES sub-blocks from x; the lanes left over are zero. A sub-block that
  * shares its scale and has no importance is weighted for a sub-scale that fits; share is 0 there.
  */
 INLINE void tile_load(tile *t, const float *x, const float *importance, int n_lanes, int n_sub,
                       int unit) {
+    t->n_used = (n_lanes + TAMIS_LANES - 1) / TAMIS_LANES * TAMIS_LANES;
     load_turned(x, n_lanes, n_sub, t->x);
     drop_specks(t, n_sub);
     tile_weigh(t, importance, n_lanes, n_sub, unit, 1.0f);

@@ -322,12 +322,12 @@ static const char *const recorded[N_ENCODED] = {
     "459490260f44a4d8a3bfbd6b243acfd6", /* q5_1 */
     "405dcd2ea148a060962ede2cc2c24cbc", /* q8_0 */
     "11df9613e39fee0e8de3958ce4270e48", /* q2_K */
-    "f34034ba9c09eedf70ecd7f196c73b9f", /* q3_K */
+    "6cbd6015b31bb8bdfafe7894401b311f", /* q3_K */
     "6be40a546a824da176b4cc613a5fd585", /* q4_K */
     "3f8f424048ba8839f46b5d52c3d35e49", /* q5_K */
-    "aae3722bcd1bf8d497346603cf73342a", /* q6_K */
+    "39da68c93cfd9d9ca02307eee7562f76", /* q6_K */
     "e2c466d79c7c66e1d17dcca92d671131", /* iq4_nl */
-    "34b985bccade828cd376b83d397bc835", /* iq4_xs */
+    "d8bd4de01b3cabadb5df64386f09b942", /* iq4_xs */
     "39dc876923b229e95faf874a92c5cd29", /* tq1_0 */
     "2e7533898be9adde670e2baecc836833", /* tq2_0 */
     "e2a90f1c14aa26660a7e31f2c31b1372", /* mxfp4 */
