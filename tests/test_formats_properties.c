@@ -152,11 +152,11 @@ static void scales_values(const tamis_type *type) {
             top = fmaxf(top, fabsf(x[e]));
         }
         for (int e = 0; e < N; e++)
-            x[e] *= 16.0f / top;
+            x[e] *= 256.0f / top;
         encode(type, x, w, N, blocks);
         tamis_decode(type, blocks, y, N);
         for (int i = 0; i < 3; i++) {
-            if (type->largest > 0.0f && ldexpf(32.0f, powers[i]) > type->largest) continue;
+            if (type->largest > 0.0f && ldexpf(512.0f, powers[i]) > type->largest) continue;
             for (int e = 0; e < N; e++)
                 scaled[e] = ldexpf(x[e], powers[i]);
             encode(type, scaled, w, N, blocks);
