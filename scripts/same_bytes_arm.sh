@@ -19,7 +19,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 sources=(tests/format_digests.c base/error.c base/checked.c base/cpu.c base/utf8.c formats/*.c)
-flags=(-std=gnu11 -O2 -DNDEBUG -D_GNU_SOURCE -I. -w
+flags=(-std=gnu11 -O2 -DNDEBUG -D_GNU_SOURCE -I. -w -Wno-psabi
        -ffp-contract=off -fno-math-errno)
 
 # compile NAME SOURCE_FOLDER COMPILER...: $work/NAME of the formats and one folder of kernels.
