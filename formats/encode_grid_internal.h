@@ -19,24 +19,26 @@ typedef struct super_entries {
 
 typedef void put_grid(uint8_t *block, float d, const super_entries *e);
 
-static __attribute__((noinline)) void nearest_8_even(const grid_runs *runs, const float *values,
-                                                     const group_pair *in, vi code[2]) {
+static __attribute__((noinline)) void nearest_8_even(const tamis_grid_lists *runs,
+                                                     const float *values, const group_pair *in,
+                                                     vi code[2]) {
     nearest_of_8(runs, values, in, true, code);
 }
 
-static __attribute__((noinline)) void nearest_8(const grid_runs *runs, const float *values,
+static __attribute__((noinline)) void nearest_8(const tamis_grid_lists *runs, const float *values,
                                                 const group_pair *in, vi code[2]) {
     nearest_of_8(runs, values, in, false, code);
 }
 
-static __attribute__((noinline)) void nearest_2x4_even(const grid_runs *runs, const float *values,
-                                                       const group_pair *in, vi code[2]) {
+static __attribute__((noinline)) void nearest_2x4_even(const tamis_grid_lists *runs,
+                                                       const float *values, const group_pair *in,
+                                                       vi code[2]) {
     for (int k = 0; k < 2; k++) {
         code[k] = nearest_of_2x4(runs, values, in->t[k], in->w[k], true, in->odd[k]);
     }
 }
 
-static __attribute__((noinline)) void nearest_2x4(const grid_runs *runs, const float *values,
+static __attribute__((noinline)) void nearest_2x4(const tamis_grid_lists *runs, const float *values,
                                                   const group_pair *in, vi code[2]) {
     for (int k = 0; k < 2; k++) {
         code[k] = nearest_of_2x4(runs, values, in->t[k], in->w[k], false, in->odd[k]);
@@ -82,8 +84,7 @@ static void encode_grid(const float *x, const float *importance, uint8_t *blocks
     grid_work work;
     int per_tile = LANES / set->unit;
     work.set = set;
-    work.map = tamis_grid_map(set->grid);
-    find_runs(set->grid, set->n_entries, set->n_bits == 2 ? 8 : 6, &work.runs);
+    work.lists = tamis_grid_lists_of(set->grid);
     for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
         int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
         const float *w = importance ? importance + at : NULL;

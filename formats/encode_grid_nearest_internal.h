@@ -10,47 +10,9 @@
 
 #include "formats/codebooks.h"
 #include "formats/encode_tile_internal.h"
+#include "formats/grid_lists.h"
 
-enum { MAX_RUNS = 81, MAX_ENTRIES = 2048, GROUP = 8 };
-
-/* A grid by runs of entries that share the upper half, short runs first: a run has as many
- * entries as the one before, or more, so that loops over runs are easy to foresee. Lengths are
- * even: where they are not the last entry counts twice. */
-typedef struct grid_runs {
-    int n;
-    uint8_t upper[MAX_RUNS], length[MAX_RUNS];
-    uint8_t lower[MAX_ENTRIES + MAX_RUNS]; /* place of the lower half in its table */
-} grid_runs;
-
-/* Place of a lower half in its table: nine of sixteen codes of two elements are in use. */
-INLINE uint8_t place_of_half(int code, int half_bits) {
-    return (uint8_t)(half_bits == 8 ? code - (code >> 2 & 3) - (code >> 4) * 7 - (code >> 6) * 9
-                                    : code);
-}
-
-INLINE void find_runs(const uint16_t *grid, int n_entries, int half_bits, grid_runs *runs) {
-    int starts[MAX_RUNS + 1], n_runs = 0, n_lower = 0;
-    for (int i = 0; i < n_entries; i++) {
-        if (i == 0 || grid[i] >> half_bits != grid[i - 1] >> half_bits) starts[n_runs++] = i;
-    }
-    starts[n_runs] = n_entries;
-    runs->n = 0;
-    for (int length = 1; runs->n < n_runs; length++) {
-        for (int r = 0; r < n_runs; r++) {
-            if (starts[r + 1] - starts[r] != length) continue;
-            runs->length[runs->n] = (uint8_t)(length + length % 2);
-            runs->upper[runs->n++] = (uint8_t)(grid[starts[r]] >> half_bits);
-            for (int i = starts[r]; i < starts[r + 1]; i++) {
-                int code = grid[i] & ((1 << half_bits) - 1);
-                runs->lower[n_lower++] = place_of_half(code, half_bits);
-            }
-            if (length % 2) {
-                runs->lower[n_lower] = runs->lower[n_lower - 1];
-                n_lower++;
-            }
-        }
-    }
-}
+enum { GROUP = 8 };
 
 /* yes where a < b, else no. */
 #if defined(__x86_64__) && TAMIS_LANES == 16
@@ -100,7 +62,7 @@ INLINE void keep_entry(best_entry *best, vf error, vf lower, int32_t upper) {
 }
 
 INLINE vi entry_code(const best_entry *best, int half_bits) {
-    return (best->upper << half_bits) | ((vi)best->lower & ((1 << half_bits) - 1));
+    return (best->upper << half_bits) | ((vi)best->lower & i_set((1 << half_bits) - 1));
 }
 
 /* What is looked for at once: two groups, since independent chains hide the latency of minimums.
@@ -199,7 +161,7 @@ INLINE void fill_halves_of_4(const group_prices *p, bool with_turn, half_errors 
 
 /* The best entries of two groups of eight elements with three values each; with_turn: turning one
  * sign in the lanes of `odd`. Which one follows from the code: the cheapest. */
-INLINE void nearest_of_8(const grid_runs *runs, const float *values, const group_pair *in,
+INLINE void nearest_of_8(const tamis_grid_lists *runs, const float *values, const group_pair *in,
                          bool with_turn, vi code[2]) {
     group_prices price[2];
     half_errors low[2];
@@ -236,7 +198,7 @@ INLINE void nearest_of_8(const grid_runs *runs, const float *values, const group
 /* The best entries of two times four elements with eight values each: the code of the second
  * follows that of the first, twelve bits on. with_turn: in the lanes of `odd` the entry that pays
  * less for it has one sign turned. */
-INLINE vi nearest_of_2x4(const grid_runs *runs, const float *values, const vf t[GROUP],
+INLINE vi nearest_of_2x4(const tamis_grid_lists *runs, const float *values, const vf t[GROUP],
                          const vf w[GROUP], bool with_turn, vi odd) {
     vf high[2][64], high_turn[2][64];
     half_errors low[2];

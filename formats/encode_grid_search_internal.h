@@ -9,12 +9,11 @@
 
 #include "formats/encode_grid_nearest_internal.h"
 #include "formats/formats.h"
-#include "formats/grid_map.h"
 
 enum { MAX_GROUPS = 4, MAX_FAMILY = 48 };
 
 /* One way to find the entries of two groups; the code of element e is at bit n_bits * e. */
-typedef void nearest_fn(const grid_runs *runs, const float *values, const group_pair *in,
+typedef void nearest_fn(const tamis_grid_lists *runs, const float *values, const group_pair *in,
                         vi code[2]);
 
 typedef struct grid_set {
@@ -55,8 +54,7 @@ typedef struct family {
 
 typedef struct grid_work {
     const grid_set *set;
-    grid_runs runs;
-    const uint16_t *map;
+    const tamis_grid_lists *lists;
     tile t;          /* magnitudes where the format stores signs */
     entries natural; /* sign: the signs of x */
     lanes least_weight;
@@ -103,7 +101,7 @@ INLINE void take_signs(grid_work *work) {
             for (int e = 0; e < GROUP && set->n_variants == 1; e++) {
                 float *at = &work->t.x[k * GROUP + e][g];
                 vf x = v_load(at);
-                bits |= (vi)(x < v_set(0.0f)) & (1 << e);
+                bits |= (vi)(x < v_set(0.0f)) & i_set(1 << e);
                 v_store(at, v_abs(x));
             }
             i_store(&work->natural.sign[k][g], bits);
@@ -147,7 +145,7 @@ INLINE void add_group(const grid_set *set, const float *values, const float *x_r
     which &= odd;
     *sign ^= which;
     for (int e = 0; e < GROUP; e++) {
-        vi is_turned = (which & (1 << e)) != 0;
+        vi is_turned = (which & i_set(1 << e)) != 0;
         vf v = (vf)((vi)value[e] ^ (is_turned & INT32_MIN));
         vf w = v_load(w_row + e * LANES), weighted = w * v, off = x[e] - step * v;
         s->xv += weighted * x[e];
@@ -191,7 +189,7 @@ INLINE vi mapped_entry(const grid_work *work, const float *values, const vf t[GR
             vf c = v_round((t[e] - v_set(values[0])) * v_set(inverse_gap));
             cell = cell * v_set(n_values) + v_clamp(c, 0.0f, n_values - 1.0f);
         }
-        vi entry = numbers_at(work->map, __builtin_convertvector(cell, vi));
+        vi entry = numbers_at(work->lists->map, __builtin_convertvector(cell, vi));
         code |= entry << (set->n_bits * first);
     }
     return code;
@@ -214,7 +212,7 @@ INLINE void find_pair(const grid_work *work, int g, int k, int variant, vf step,
         in.odd[i] = odd_bits(sign[i]) & -(int32_t)set->is_even;
     }
     if (is_exact) {
-        set->nearest(&work->runs, values, &in, code);
+        set->nearest(work->lists, values, &in, code);
     } else {
         code[0] = mapped_entry(work, values, in.t[0]);
         code[1] = mapped_entry(work, values, in.t[1]);
@@ -511,7 +509,7 @@ static void grid_search(grid_work *work, tamis_effort effort) {
     if (effort == TAMIS_EFFORT_FAST) return;
     static const float normal[] = {0.72f, 0.89f, 1.12f, 1.4f};
     try_multiples(work, &mean, normal, 4, is_thorough);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 1 + is_thorough; i++) {
         family_choice(work, 16.0f, 1.05f, 20, &c);
         try_choice(work, &c);
     }

@@ -334,11 +334,11 @@ static const char *const recorded[N_ENCODED] = {
     "d5f62f817a62b262b45c2a26d97aa8b3", /* nvfp4 */
     "4277baed152f081effa725eba09acc81", /* q1_0 */
     "00d4dc26a8c5f7486751f38e08911077", /* q2_0 */
-    "072f185593d28e28d1a7b4a3be9cb33f", /* iq2_xxs */
-    "c509775aa0a513273308bfc47ff50da0", /* iq2_xs */
-    "d82e828b4de57fbf2711cb4cccb15fc0", /* iq2_s */
-    "520bbf3a79ca5ef72508cd34e1618fe2", /* iq3_xxs */
-    "7a4d903790c5745658f564894177ef75", /* iq3_s */
+    "e7fc46e06ce02914f78dd4b8d9e40e3a", /* iq2_xxs */
+    "c9fef7cb8bafbe0dd38057b7f0243191", /* iq2_xs */
+    "25fbae9ef22906498414374efecb9fb0", /* iq2_s */
+    "dfa0657146c08407ab81a72634eff3d3", /* iq3_xxs */
+    "df6b4d2136c5704585104f2153eb1bb2", /* iq3_s */
     "e5c981941b8d64fcff86319e016fc23f", /* iq1_s */
     "f17cbc0f2462de93ea6824d31c949c02", /* iq1_m */
     "1c3f28f6e531747f0d953ecfa5223a58", /* iq1_xs */

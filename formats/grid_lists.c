@@ -1,14 +1,15 @@
-/* grid_map.c - nearest entries of grids by a distance transform: one element after the other,
- * each combination of values takes over the entry of the best one that differs from it in that
- * element only. Exact, and some hundred thousand steps for a grid. 110 KB for all. */
-#include "formats/grid_map.h"
+/* grid_lists.c - lists of grid entries by their halves; nearest entries by a distance transform:
+ * one element after the other, each combination of values takes over the entry of the best one that
+ * differs from it in that element only. Exact, and some hundred thousand steps for a grid. 140 KB
+ * for all. */
+#include "formats/grid_lists.h"
 
 #include <pthread.h>
 #include <stddef.h>
 
 #include "formats/codebooks.h"
 
-enum { MAX_CELLS = 6561, MAX_VALUES = 8 };
+enum { MAX_VALUES = 8 };
 
 static const int iq1_values[MAX_VALUES] = {-1, 0, 1};
 static const int iq2_values[MAX_VALUES] = {8, 25, 43};
@@ -34,8 +35,41 @@ static const struct {
 /* clang-format on */
 enum { N_GRIDS = sizeof grids / sizeof grids[0] };
 
-static uint16_t maps[N_GRIDS][MAX_CELLS + 1];
-static pthread_once_t maps_once = PTHREAD_ONCE_INIT;
+static tamis_grid_lists lists[N_GRIDS];
+static pthread_once_t lists_once = PTHREAD_ONCE_INIT;
+
+/* Place of a lower half: nine of sixteen codes of two elements are in use where a code has two
+ * bits. */
+static uint8_t place_of_half(int code, int half_bits) {
+    int place = code;
+    if (half_bits == 8) place -= (code >> 2 & 3) + (code >> 4) * 7 + (code >> 6) * 9;
+    return (uint8_t)place;
+}
+
+static void add_run(const uint16_t *entries, int length, int half_bits, int *n_lower,
+                    tamis_grid_lists *out) {
+    out->length[out->n] = (uint8_t)(length + length % 2);
+    out->upper[out->n++] = (uint8_t)(entries[0] >> half_bits);
+    for (int i = 0; i < length + length % 2; i++) {
+        int code = entries[i < length ? i : length - 1] & ((1 << half_bits) - 1);
+        out->lower[(*n_lower)++] = place_of_half(code, half_bits);
+    }
+}
+
+static void find_runs(const uint16_t *grid, int n_entries, int half_bits, tamis_grid_lists *out) {
+    int starts[TAMIS_GRID_RUNS + 1], n_runs = 0, n_lower = 0;
+    for (int i = 0; i < n_entries; i++) {
+        if (i == 0 || grid[i] >> half_bits != grid[i - 1] >> half_bits) starts[n_runs++] = i;
+    }
+    starts[n_runs] = n_entries;
+    out->n = 0;
+    for (int length = 1; out->n < n_runs; length++) {
+        for (int r = 0; r < n_runs; r++) {
+            if (starts[r + 1] - starts[r] == length)
+                add_run(grid + starts[r], length, half_bits, &n_lower, out);
+        }
+    }
+}
 
 /* Cells that differ in one element only, `stride` apart, take over entries from each other. */
 static void spread_line(int *distance, uint16_t *code, int stride, int n_values,
@@ -59,7 +93,7 @@ static void spread_line(int *distance, uint16_t *code, int stride, int n_values,
 
 static void make_map(int i_grid, int *distance) {
     int n_values = grids[i_grid].n_values, n_bits = n_values == 3 ? 2 : 3, n_cells = 1;
-    uint16_t *map = maps[i_grid];
+    uint16_t *map = lists[i_grid].map;
     for (int e = 0; e < grids[i_grid].n_elems; e++) {
         n_cells *= n_values;
     }
@@ -84,17 +118,18 @@ static void make_map(int i_grid, int *distance) {
     }
 }
 
-static void make_maps(void) {
-    int distance[MAX_CELLS];
+static void make_lists(void) {
+    int distance[TAMIS_GRID_CELLS];
     for (int i = 0; i < N_GRIDS; i++) {
+        find_runs(grids[i].grid, grids[i].n_entries, grids[i].n_values == 3 ? 8 : 6, &lists[i]);
         make_map(i, distance);
     }
 }
 
-const uint16_t *tamis_grid_map(const uint16_t *grid) {
-    pthread_once(&maps_once, make_maps);
+const tamis_grid_lists *tamis_grid_lists_of(const uint16_t *grid) {
+    pthread_once(&lists_once, make_lists);
     for (int i = 0; i < N_GRIDS; i++) {
-        if (grids[i].grid == grid) return maps[i];
+        if (grids[i].grid == grid) return &lists[i];
     }
     return NULL;
 }
