@@ -232,30 +232,17 @@ static double base_bits(const tamis_file_type *row) {
     return type ? 8.0 * (double)type->block_bytes / (double)type->block_elems : 99;
 }
 
-/* Rows with a remark, smallest types first; equals stay in the order of the table. */
-static int sort_offered(const tamis_file_type *sorted[64]) {
+/* The rows, smallest types first; equals stay in the order of the table. */
+static int sort_types(const tamis_file_type *sorted[64]) {
     int n_rows, n = 0;
     const tamis_file_type *rows = tamis_file_type_table(&n_rows);
     for (int i = 0; i < n_rows && n < 64; i++) {
-        if (!rows[i].help || !tamis_file_type_is_offered(&rows[i])) continue;
         int at = n++;
         for (; at > 0 && base_bits(sorted[at - 1]) > base_bits(&rows[i]); at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = &rows[i];
     }
     return n;
-}
-
-/* Types that are known by name and number and cannot be made yet. */
-static void print_refused(FILE *f) {
-    int n_rows, n = 0;
-    const tamis_file_type *rows = tamis_file_type_table(&n_rows);
-    for (int i = 0; i < n_rows; i++) {
-        if (tamis_file_type_is_offered(&rows[i])) continue;
-        fprintf(f, "%s%s",
-                n++ ? " " : "\nKnown, and refused until they can be encoded: ", rows[i].name);
-    }
-    if (n > 0) fputc('\n', f);
 }
 
 /* The offered types, for the end of --help. */
@@ -265,7 +252,7 @@ static char *describe_types(void) {
     FILE *f = open_memstream(&text, &n_bytes);
     if (!f) return NULL;
     const tamis_file_type *rows[64];
-    int n_rows = sort_offered(rows);
+    int n_rows = sort_types(rows);
     fprintf(
         f,
         "Without an output the result is ggml-model-TYPE.gguf beside the input. TYPE is a name or "
@@ -278,16 +265,15 @@ static char *describe_types(void) {
                     rows[i]->help);
         else
             fprintf(f, "  %-9s %5s  %6s  %s\n", rows[i]->name, "-", "-", rows[i]->help);
-    print_refused(f);
     if (fclose(f) == 0) return text;
     free(text);
     return NULL;
 }
 
-/* What shells offer for TYPE (the file types with a remark) and for T (what can be encoded). */
+/* What shells offer for TYPE and for T (what can be encoded). */
 static size_t list_file_types(const char *names[64]) {
     const tamis_file_type *rows[64];
-    int n = sort_offered(rows);
+    int n = sort_types(rows);
     for (int i = 0; i < n; i++)
         names[i] = rows[i]->name;
     return (size_t)n;

@@ -247,12 +247,6 @@ const tamis_file_type *tamis_file_type_find(const char *text) {
     return NULL;
 }
 
-bool tamis_file_type_is_offered(const tamis_file_type *file_type) {
-    if (file_type->base_type_id < 0) return true;
-    const tamis_type *base = tamis_type_by_id(file_type->base_type_id);
-    return base && tamis_can_encode(base);
-}
-
 bool mix_is_embedding(const char *name) {
     return !strcmp(name, "token_embd.weight") || !strcmp(name, "per_layer_token_embd.weight");
 }

@@ -291,9 +291,6 @@ static tamis_status list_inputs(tamis_quantize_plan *plan, const tamis_quantize_
 }
 
 static tamis_status check_options(const tamis_quantize_options *o, tamis_error *err) {
-    if (!tamis_file_type_is_offered(o->file_type))
-        return tamis_fail(err, TAMIS_BAD_USAGE, "%s: its type %s cannot be encoded",
-                          o->file_type->name, tamis_type_by_id(o->file_type->base_type_id)->name);
     if (o->n_include > 0 && o->n_exclude > 0)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--include-weights and --exclude-weights do not go together");

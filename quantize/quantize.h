@@ -21,15 +21,13 @@ typedef struct tamis_file_type {
     int32_t id;           /* general.file_type; -1 for COPY */
     const char *name;     /* "Q4_K_M" */
     int32_t base_type_id; /* what a tensor gets when no rule says otherwise; -1 for COPY */
-    const char *help;     /* what it is for, or NULL */
+    const char *help;     /* what it is for */
 } tamis_file_type;
 
 /* All rows; an alias ("Q4_K") stands before the row it is short for. */
 const tamis_file_type *tamis_file_type_table(int *n_rows);
 /* By name (case ignored) or number, the whole string; NULL when it is neither. */
 const tamis_file_type *tamis_file_type_find(const char *text);
-/* True when the base type can be encoded. */
-bool tamis_file_type_is_offered(const tamis_file_type *file_type);
 
 typedef struct tamis_quantize_options {
     const tamis_file_type *file_type;
