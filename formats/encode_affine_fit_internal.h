@@ -30,6 +30,8 @@ typedef struct line_sums {
 /* The best lines so far. Minimum and sums are relative to `origin`. */
 typedef struct line_fits {
     lanes origin, range; /* smallest value (or 0, where 0 must be in reach), and largest - it */
+    lanes narrow_low, narrow_range; /* of what has importance, where that is less: its smallest
+                                       value relative to the origin; else 0 */
     lanes sum_w, sum_x, inverse_w;
     lanes bottom, top; /* bounds of the minimum */
     lanes score, scale, minimum, q, qq;
@@ -129,6 +131,29 @@ INLINE void measure_range(const tile *t, const line_set *set, lanes *low, lanes 
     unit_max(positive, set->unit);
 }
 
+/* The range of the elements that have importance, where one at an end has next to none: a line
+ * through it would pass the others by. */
+INLINE void measure_narrow(const tile *t, const line_set *set, int g, vi is_positive,
+                           line_fits *fits) {
+    const vf far = v_set(1e30f), zero = v_set(0.0f);
+    vf most = zero, low = far, high = -far;
+    for (int e = 0; e < set->n_sub; e++) {
+        most = v_max(most, v_load(&t->w[e][g]));
+    }
+    most *= v_set(0x1p-20f);
+    for (int e = 0; e < set->n_sub; e++) {
+        vf x = v_load(&t->x[e][g]);
+        vi counts = v_load(&t->w[e][g]) >= most;
+        low = v_min(low, v_select(counts, x, far));
+        high = v_max(high, v_select(counts, x, -far));
+    }
+    if (set->scale_hi != 0.0f) low = v_select(is_positive, low, v_min(low, zero));
+    vf range = v_max(high - low, zero);
+    vi is_less = range < v_set(0.99f) * v_load(fits->range.v + g);
+    v_store(fits->narrow_low.v + g, low - v_load(fits->origin.v + g));
+    v_store(fits->narrow_range.v + g, v_select(is_less, range, zero));
+}
+
 INLINE void start_lines(const tile *t, const line_set *set, line_fits *fits, lanes *positive) {
     const vf zero = v_set(0.0f), far = v_set(1e30f);
     lanes low, high;
@@ -148,6 +173,7 @@ INLINE void start_lines(const tile *t, const line_set *set, line_fits *fits, lan
         vf top = v_select(is_bound & ~is_positive, -origin, far);
         v_store(fits->origin.v + g, origin);
         v_store(fits->range.v + g, v_max(v_load(high.v + g) - origin, zero));
+        measure_narrow(t, set, g, is_positive, fits);
         v_store(fits->sum_w.v + g, sum_w);
         v_store(fits->sum_x.v + g, sum_x);
         v_store(fits->inverse_w.v + g, v_inverse(sum_w));
@@ -158,6 +184,21 @@ INLINE void start_lines(const tile *t, const line_set *set, line_fits *fits, lan
         v_store(fits->minimum.v + g, v_min(v_max(zero, bottom), top));
         v_store(fits->q.v + g, zero);
         v_store(fits->qq.v + g, zero);
+    }
+}
+
+/* The starts from..to of a range that begins at `low` above the origin; nothing for a range of 0.
+ */
+INLINE void try_starts(line_work *k, const line_set *set, int from, int to, vf low, vf range) {
+    vf inverse = v_inverse(range);
+    for (int i = from; i < to; i += 3) {
+        vf id[3], shift[3];
+        for (int j = 0; j < 3; j++) {
+            const line_start *s = &set->starts[i + j];
+            id[j] = inverse * v_set(set->hi + s->below + s->above);
+            shift[j] = v_set(-s->below) - low * id[j];
+        }
+        try_3_lines(k, set, id, shift);
     }
 }
 
@@ -180,15 +221,10 @@ INLINE void improve_lines(const tile *t, const line_set *set, int from, int to, 
             v_load(fits->q.v + g),
             v_load(fits->qq.v + g),
         };
-        vf inverse = v_inverse(v_load(fits->range.v + g));
-        for (int i = from; i < to; i += 3) {
-            vf id[3], shift[3];
-            for (int j = 0; j < 3; j++) {
-                const line_start *s = &set->starts[i + j];
-                id[j] = inverse * v_set(set->hi + s->below + s->above);
-                shift[j] = v_set(-s->below);
-            }
-            try_3_lines(&k, set, id, shift);
+        try_starts(&k, set, from, to, v_set(0.0f), v_load(fits->range.v + g));
+        vf narrow = v_load(fits->narrow_range.v + g);
+        if (from == 0 && v_any(narrow > v_set(0.0f))) {
+            try_starts(&k, set, 0, 3, v_load(fits->narrow_low.v + g), narrow);
         }
         for (int i = 0; i < rounds; i++) {
             try_lines_around(&k, set, nudge);

@@ -389,6 +389,23 @@ INLINE void take_widened_steps(const affine_choice *wide, affine_choice *c) {
     }
 }
 
+/* All values zero: what any step of the search has to do better than. */
+INLINE void start_from_zero(const tile *t, const line_set *set, affine_choice *best) {
+    float scale = set->scale_hi == 0.0f ? 1.0f : 0.0f;
+    memset(best, 0, sizeof *best);
+    FOR_USED(t, g) {
+        vf energy = v_set(0.0f);
+        for (int e = 0; e < set->n_sub; e++) {
+            vf x = v_load(&t->x[e][g]);
+            energy += v_load(&t->w[e][g]) * x * x;
+        }
+        v_store(best->scale.v + g, v_set(scale));
+        v_store(best->minimum.v + g, v_set(-scale));
+        v_store(best->unit_error.v + g, energy * v_load(t->share.v + g));
+    }
+    unit_sum(&best->unit_error, set->unit);
+}
+
 /* Search one tile: best d, dmin and integers of every unit, and the codes. Each effort goes on
  * from the result of the one below. */
 INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effort,
@@ -399,10 +416,7 @@ INLINE void affine_search(const tile *t, const line_set *set, tamis_effort effor
     affine_choice c = {0}, wide = {0};
     lanes positive = {{0}};
     start_lines(t, set, &fits, &positive);
-    memset(best, 0, sizeof *best);
-    FOR_LANES(g) {
-        v_store(best->unit_error.v + g, v_set(__builtin_inff()));
-    }
+    start_from_zero(t, set, best);
     for (int i = 0; i < N_LINE_STEPS && line_steps[i].effort <= (int)effort; i++) {
         const line_step *step = line_steps + i;
         if (step->source == CODES && set->scale_hi == 0.0f) continue;

@@ -317,14 +317,14 @@ static const char *const recorded[N_ENCODED] = {
     "60793c1345d6ef8632c3d8e89c1960bb", /* f16 */
     "0c74ff27e8884e5b9db19baf7b27a9ca", /* bf16 */
     "02e4b7aaf97919e6251db0ce1ce37be5", /* q4_0 */
-    "0d53e943cf425660c429832e30037733", /* q4_1 */
+    "6d7754c13843f63729217abed4b180b0", /* q4_1 */
     "c194f1d25d5d7fd10457bc6b58a17f0e", /* q5_0 */
-    "459490260f44a4d8a3bfbd6b243acfd6", /* q5_1 */
+    "524befd875d667a45f4ce764cd6bd728", /* q5_1 */
     "405dcd2ea148a060962ede2cc2c24cbc", /* q8_0 */
-    "11df9613e39fee0e8de3958ce4270e48", /* q2_K */
+    "8b242fda42b70198cf8276cf92020885", /* q2_K */
     "6cbd6015b31bb8bdfafe7894401b311f", /* q3_K */
-    "6be40a546a824da176b4cc613a5fd585", /* q4_K */
-    "3f8f424048ba8839f46b5d52c3d35e49", /* q5_K */
+    "b2793acc74d4df5bcd25526a7d0372de", /* q4_K */
+    "0382ec64dd3a746e5721174791ac0447", /* q5_K */
     "39da68c93cfd9d9ca02307eee7562f76", /* q6_K */
     "e2c466d79c7c66e1d17dcca92d671131", /* iq4_nl */
     "d8bd4de01b3cabadb5df64386f09b942", /* iq4_xs */

@@ -62,12 +62,6 @@ static bool encode(const tamis_type *type, const float *x, const float *w, tamis
     return first == TAMIS_OK;
 }
 
-/* Types with a minimum, a second f16, draw a line through both ends of a sub-block: a large element
- * without importance at one of them may cost the others more than storing nothing would. */
-static bool has_minimum(const tamis_type *type) {
-    return type->fields[0].check == TAMIS_FIELD_F16 && type->fields[0].count == 2;
-}
-
 /* Sums of f32 are all that an encoder has to compare by. */
 static bool is_above(double error, double bound) {
     return error > bound * (1 + 1e-4) + 1e-70;
@@ -76,7 +70,7 @@ static bool is_above(double error, double bound) {
 static void try_row(const tamis_type *type, const float *x, const float *w, int64_t n) {
     static uint8_t blocks[MAX_BYTES];
     static float y[MAX_ELEMS];
-    double bound = has_minimum(type) ? INFINITY : error_of(x, NULL, w, n);
+    double bound = error_of(x, NULL, w, n);
     int64_t n_blocks = n / type->block_elems;
     for (tamis_effort effort = TAMIS_EFFORT_FAST; effort <= TAMIS_EFFORT_BEST; effort++) {
         if (!encode(type, x, w, effort, blocks, n)) return;
