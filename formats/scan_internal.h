@@ -46,10 +46,10 @@ static void add_exactly(const float *x, const float *y, int64_t n, tamis_row_err
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef float f32x16_in_memory __attribute__((vector_size(64), aligned(4), may_alias));
 
-static inline double sum_of_lanes(f32x16 a) {
+static inline double sum_of_lanes(const f32x16 *a) {
     double sum = 0;
     for (int i = 0; i < 16; i++)
-        sum += (double)a[i];
+        sum += (double)(*a)[i];
     return sum;
 }
 
@@ -65,7 +65,7 @@ static void add_row_error(const float *x, const float *y, int64_t n, tamis_row_e
             norm += a * a;
             decoded += b * b;
         }
-        double e = sum_of_lanes(error), a = sum_of_lanes(norm), b = sum_of_lanes(decoded);
+        double e = sum_of_lanes(&error), a = sum_of_lanes(&norm), b = sum_of_lanes(&decoded);
         if (a > 1e-20 && a < 1e30 && e < 1e30 && b < 1e30) {
             sums->error += e;
             sums->norm += a;
