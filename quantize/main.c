@@ -15,7 +15,7 @@
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check, keep_split;
+    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256, keep_split;
     uint64_t shard_bytes;
     int64_t shard_tensors;
     const char *imatrix, *effort, *output_type, *embedding_type, *prune;
@@ -146,6 +146,7 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .allow_requantize = a->allow_requantize,
         .lax = a->lax,
         .effort = read_effort(a->effort),
+        .sha256 = a->sha256,
         .no_self_check = a->no_self_check,
         .keep_split = a->keep_split,
         .shard_bytes = a->shard_bytes,
@@ -309,6 +310,7 @@ int main(int argc, char **argv) {
         {0, "shard-tensors", TAMIS_OPTION_INT, &a.shard_tensors, "N", "spread the result over files of at most N tensors", 1, INT32_MAX},
         {0, "allow-requantize", TAMIS_OPTION_FLAG, &a.allow_requantize, NULL, "accept a source that is quantized already, with its loss", 0, 0},
         {0, "lax", TAMIS_OPTION_FLAG, &a.lax, NULL, "a rule, name or key without effect is a warning, not an error", 0, 0},
+        {0, "sha256", TAMIS_OPTION_FLAG, &a.sha256, NULL, "name the parent by its SHA-256, as hubs do, rather than by XXH3-128; slower", 0, 0},
         {0, "no-self-check", TAMIS_OPTION_FLAG, &a.no_self_check, NULL, "do not read the result back", 0, 0},
         {0, "dry-run", TAMIS_OPTION_FLAG, &a.dry_run, NULL, "print the plan, exact to the byte, and write nothing", 0, 0},
         TAMIS_COMMON_OPTIONS(&a.common),

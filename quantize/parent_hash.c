@@ -1,8 +1,8 @@
-/* parent_hash.c - SHA-256 of the source's files, from the pieces that are read of them anyway.
+/* parent_hash.c - a hash of each of the source's files, from the pieces that are read anyway.
  * A file is hashed in its order: a piece that lies ahead makes the hash read what is between
  * itself, a piece that lies behind was hashed as part of such a gap, and the end closes with the
  * rest. So every byte is hashed once whatever the order of the pieces, and read once when they
- * come in the order of the file. Bound by SHA-256. */
+ * come in the order of the file. Bound by memory, or by SHA-256 where that is asked for. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,13 +23,23 @@ typedef struct hashed_file {
 struct parent_hash {
     hashed_file *files;
     int32_t n_files;
-    bool is_swapped; /* pieces are not as the files have them: nothing is taken from them */
-    uint8_t *gap;    /* [GAP_BYTES] */
+    size_t hex_length; /* of a digest */
+    bool is_swapped;   /* pieces are not as the files have them: nothing is taken from them */
+    uint8_t *gap;      /* [GAP_BYTES] */
     const atomic_bool *is_stopped;
 };
 
-tamis_status parent_hash_new(const tamis_gguf *source, const atomic_bool *is_stopped,
-                             parent_hash **out, tamis_error *err) {
+/* The digests of each kind are of one length. */
+static size_t hex_length(tamis_hash_kind kind) {
+    return kind == TAMIS_HASH_SHA256 ? 64 : 32;
+}
+
+size_t parent_hash_length(const tamis_gguf *source, tamis_hash_kind kind) {
+    return (size_t)tamis_gguf_n_files(source) * (hex_length(kind) + 1) - 1;
+}
+
+tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
+                             const atomic_bool *is_stopped, parent_hash **out, tamis_error *err) {
     tamis_status st = TAMIS_NO_RESOURCE;
     parent_hash *p = tamis_alloc_array(1, sizeof *p, err);
     *out = NULL;
@@ -37,6 +47,7 @@ tamis_status parent_hash_new(const tamis_gguf *source, const atomic_bool *is_sto
     p->n_files = tamis_gguf_n_files(source);
     p->is_swapped = tamis_gguf_is_big_endian(source);
     p->is_stopped = is_stopped;
+    p->hex_length = hex_length(kind);
     p->gap = tamis_alloc_array(GAP_BYTES, 1, err);
     p->files = p->gap ? tamis_alloc_array((uint64_t)p->n_files, sizeof *p->files, err) : NULL;
     if (!p->files) goto out;
@@ -44,7 +55,7 @@ tamis_status parent_hash_new(const tamis_gguf *source, const atomic_bool *is_sto
     for (int32_t i = 0; st == TAMIS_OK && i < p->n_files; i++) {
         const char *path = tamis_gguf_file_path(source, i);
         st = tamis_input_open(path, TAMIS_INPUT_READ, &p->files[i].in, err);
-        if (st == TAMIS_OK) st = tamis_hash_new(TAMIS_HASH_SHA256, &p->files[i].hash, err);
+        if (st == TAMIS_OK) st = tamis_hash_new(kind, &p->files[i].hash, err);
     }
 out:
     if (st)
@@ -95,8 +106,9 @@ tamis_status parent_hash_finish(parent_hash *p, char *hex, tamis_error *err) {
         hashed_file *f = &p->files[i];
         tamis_status st = hash_up_to(p, f, tamis_input_size(f->in), err);
         if (st) return st;
-        if (i > 0) hex[i * 65 - 1] = ',';
-        memcpy(hex + (size_t)i * 65, tamis_hash_hex(f->hash, digest), 64);
+        if (i > 0) *hex++ = ',';
+        memcpy(hex, tamis_hash_hex(f->hash, digest), p->hex_length);
+        hex += p->hex_length;
     }
     return TAMIS_OK;
 }

@@ -1,5 +1,5 @@
 /* provenance.c - the keys of the result: the source's, what changed, and what made it.
- * A result says which parent (by SHA-256), which importance matrix and which options it came from,
+ * A result says which parent (by a hash), which importance matrix and which options it came from,
  * without times or folders, so that the same work gives the same bytes.
  * Keys of importance matrices: reference/gguf.md 5.3. */
 #include <stdlib.h>
@@ -12,10 +12,6 @@
 
 #define QUANTIZATION_VERSION 2
 #define IMATRIX_TEXT_MAX 127 /* bytes other tools keep of these values */
-
-size_t provenance_parent_length(const tamis_gguf *source) {
-    return (size_t)tamis_gguf_n_files(source) * 65 - 1;
-}
 
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -62,6 +58,7 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
         append(b, " --override-kv %s", o->overrides[i]);
     if (o->keep_split) append(b, "%s", " --keep-split");
     if (o->effort != TAMIS_EFFORT_NORMAL) append(b, " --effort %s", tamis_effort_name(o->effort));
+    if (o->sha256) append(b, "%s", " --sha256");
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 
@@ -89,16 +86,19 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
 static tamis_status set_parent_keys(const tamis_quantize_plan *plan,
                                     const tamis_quantize_options *o, tamis_gguf_writer *w,
                                     tamis_error *err) {
-    size_t n = provenance_parent_length(plan->source);
+    size_t n = parent_hash_length(plan->source, plan->hash_kind);
     char *zeros = tamis_alloc_array(n, 1, err);
     if (!zeros) return TAMIS_NO_RESOURCE;
     memset(zeros, '0', n);
     text_buffer options = {.n_bytes = 0};
     describe_options(o, &options);
     tamis_status st = set_text(w, "tamis.version", tamis_version(), 64, err);
+    /* Of what the parent was made from. */
+    tamis_gguf_unset(w, "tamis.parent.sha256");
+    tamis_gguf_unset(w, "tamis.parent.xxh3_128");
     if (st == TAMIS_OK)
         st = set_text(w, "tamis.parent.name", base_name(tamis_gguf_path(plan->source)), 4096, err);
-    if (st == TAMIS_OK) st = tamis_gguf_set_string(w, KEY_PARENT_SHA256, zeros, n, err);
+    if (st == TAMIS_OK) st = tamis_gguf_set_string(w, key_of_parent_hash(plan), zeros, n, err);
     if (st == TAMIS_OK)
         st = tamis_gguf_set_string(w, "tamis.options", options.text, options.n_bytes, err);
     free(zeros);

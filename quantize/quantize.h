@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -37,6 +38,7 @@ typedef struct tamis_quantize_options {
     bool lax;                      /* a rule or option without effect is a warning, not an error */
     bool no_self_check;            /* do not read the result back */
     tamis_effort effort;           /* of the encoders */
+    bool sha256;                   /* name the parent by its SHA-256 rather than XXH3-128 */
     bool keep_split;               /* a file of the result for every file of the source */
     const tamis_type *output_type; /* of output.weight; NULL = by the mix */
     const tamis_type *embedding_type; /* of the token embeddings; NULL = by the mix */
@@ -81,6 +83,7 @@ typedef struct tamis_quantize_plan {
     int64_t n_scales;
     bool self_check; /* the run reads its result back */
     tamis_effort effort;
+    tamis_hash_kind hash_kind; /* of the parent's files */
     bool is_checked; /* it has done so: the steps' errors are known */
     char **inputs;   /* other files read: no output may be one of them */
     uint64_t n_inputs;

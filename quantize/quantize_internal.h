@@ -171,16 +171,17 @@ tamis_status type_rules_check(const type_rules *rules, const tamis_quantize_plan
 
 /* --- provenance.c: keys of the result --- */
 
-#define KEY_PARENT_SHA256 "tamis.parent.sha256"
+/* The key of the parent's hash, of which kind it is. */
+static inline const char *key_of_parent_hash(const tamis_quantize_plan *plan) {
+    return plan->hash_kind == TAMIS_HASH_SHA256 ? "tamis.parent.sha256" : "tamis.parent.xxh3_128";
+}
 
 /* Copy the source's keys and set what this run changes. The hashes of the parent's files are put
- * in by the run (KEY_PARENT_SHA256 holds zeros of the same length until then). */
+ * in by the run (zeros of the same length stand there until then). */
 tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
                                  const tamis_quantize_options *options,
                                  const key_overrides *overrides, const layer_map *layers,
                                  tamis_gguf_writer *w, tamis_error *err) TAMIS_MUST_USE;
-/* Length of the value of KEY_PARENT_SHA256: 64 hex digits per file, separated by commas. */
-size_t provenance_parent_length(const tamis_gguf *source);
 
 /* --- outputs.c: the files that will be written --- */
 
@@ -189,18 +190,21 @@ size_t provenance_parent_length(const tamis_gguf *source);
 tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path,
                            tamis_error *err) TAMIS_MUST_USE;
 
-/* --- parent_hash.c: SHA-256 of the source's files --- */
+/* --- parent_hash.c: hashes of the source's files --- */
 
 typedef struct parent_hash parent_hash;
 
 /* `source` must outlive it; *is_stopped ends its loops early. */
-tamis_status parent_hash_new(const tamis_gguf *source, const atomic_bool *is_stopped,
-                             parent_hash **out, tamis_error *err) TAMIS_MUST_USE;
+tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
+                             const atomic_bool *is_stopped, parent_hash **out,
+                             tamis_error *err) TAMIS_MUST_USE;
+/* Of the text: hex digits for each file, separated by commas. */
+size_t parent_hash_length(const tamis_gguf *source, tamis_hash_kind kind);
 void parent_hash_free(parent_hash *p);
 /* Bytes just read of a tensor, from `offset` in its data. */
 tamis_status parent_hash_add(parent_hash *p, const tamis_gguf_tensor *t, uint64_t offset,
                              const void *bytes, uint64_t n_bytes, tamis_error *err) TAMIS_MUST_USE;
-/* hex [provenance_parent_length(source)]: a digest for each file, with commas between; unfinished
+/* hex [parent_hash_length()]: a digest for each file, with commas between; unfinished
  * when *is_stopped. */
 tamis_status parent_hash_finish(parent_hash *p, char *hex, tamis_error *err) TAMIS_MUST_USE;
 

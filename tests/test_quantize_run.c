@@ -171,8 +171,8 @@ static void says_what_made_it(void **state) {
     assert_text(b, "quantize.imatrix.dataset", "calib-a.txt");
     assert_text(b, "tamis.parent.name", "qwen3.gguf");
     assert_text(b, "tamis.options", "Q4_K --tensor-type Attn_V=q8_0 --imatrix qwen3.c128.gguf");
-    assert_int_equal(tamis_hash_file(TAMIS_HASH_SHA256, in, hex, NULL), TAMIS_OK);
-    assert_text(b, "tamis.parent.sha256", hex);
+    assert_int_equal(tamis_hash_file(TAMIS_HASH_XXH3_128, in, hex, NULL), TAMIS_OK);
+    assert_text(b, "tamis.parent.xxh3_128", hex);
     assert_int_equal(tamis_hash_file(TAMIS_HASH_SHA256, imatrix, hex, NULL), TAMIS_OK);
     assert_text(b, "tamis.imatrix.sha256", hex);
     const tamis_gguf_tensor *v = tamis_gguf_find_tensor(b, "blk.0.attn_v.weight");
@@ -207,7 +207,7 @@ static void joins_a_split_set(void **state) {
     snprintf(all, sizeof all, "%s,%s,%s", hex[0], hex[1], hex[2]);
     snprintf(in, sizeof in, "%s", shared_path("fixtures/gguf/valid/split-00001-of-00003.gguf"));
     const char *out = out_path("s.gguf");
-    must(quantize(in, out, "COPY", (tamis_quantize_options){0}, 1, 0, &err), &err);
+    must(quantize(in, out, "COPY", (tamis_quantize_options){.sha256 = true}, 1, 0, &err), &err);
     tamis_gguf *g = open_gguf(out), *a = open_gguf(in);
     tamis_gguf_kv kv;
     assert_false(tamis_gguf_find(g, "split.count", &kv));

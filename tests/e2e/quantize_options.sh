@@ -285,9 +285,13 @@ awk -v a="$(sum_of_errors fast.json)" -v b="$(sum_of_errors best.json)" 'BEGIN {
 expect 2 "--effort: 'more' is not one of: fast, normal, best" quantize --effort more m.gguf o.gguf Q4_0
 
 # the parent's hash, whatever part of it is used and in what order
-for options in "" "--prune-layers 1,2"; do
+sha256=$(sha256sum <m.gguf | cut -d' ' -f1)
+for options in "" "--prune-layers 1,2" "--tensor-type attn_v=nvfp4"; do
     # shellcheck disable=SC2086
-    make $options m.gguf o.gguf Q4_0
-    [ "$(key o.gguf tamis.parent.sha256)" = "\"$(sha256sum <m.gguf | cut -d' ' -f1)\"" ] ||
-        fail "parent's hash with '$options'"
+    make --sha256 $options m.gguf o.gguf Q4_0
+    [ "$(key o.gguf tamis.parent.sha256)" = "\"$sha256\"" ] || fail "parent's hash with '$options'"
 done
+[ -z "$(key o.gguf tamis.parent.xxh3_128)" ] || fail "both hashes of the parent"
+make --allow-requantize o.gguf p.gguf Q4_0
+[ -z "$(key p.gguf tamis.parent.sha256)" ] || fail "the hash of the parent's parent"
+[ -n "$(key p.gguf tamis.parent.xxh3_128)" ] || fail "no hash of the parent"
