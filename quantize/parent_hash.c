@@ -29,17 +29,17 @@ struct parent_hash {
     const atomic_bool *is_stopped;
 };
 
-/* The digests of each kind are of one length. */
-static size_t hex_length(tamis_hash_kind kind) {
-    return kind == TAMIS_HASH_SHA256 ? 64 : 32;
+/* Of SHA-256, or of XXH3-128. */
+static size_t hex_length(bool sha256) {
+    return sha256 ? 64 : 32;
 }
 
-size_t parent_hash_length(const tamis_gguf *source, tamis_hash_kind kind) {
-    return (size_t)tamis_gguf_n_files(source) * (hex_length(kind) + 1) - 1;
+size_t parent_hash_length(const tamis_gguf *source, bool sha256) {
+    return (size_t)tamis_gguf_n_files(source) * (hex_length(sha256) + 1) - 1;
 }
 
-tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
-                             const atomic_bool *is_stopped, parent_hash **out, tamis_error *err) {
+tamis_status parent_hash_new(const tamis_gguf *source, bool sha256, const atomic_bool *is_stopped,
+                             parent_hash **out, tamis_error *err) {
     tamis_status st = TAMIS_NO_RESOURCE;
     parent_hash *p = tamis_alloc_array(1, sizeof *p, err);
     *out = NULL;
@@ -47,7 +47,7 @@ tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
     p->n_files = tamis_gguf_n_files(source);
     p->is_swapped = tamis_gguf_is_big_endian(source);
     p->is_stopped = is_stopped;
-    p->hex_length = hex_length(kind);
+    p->hex_length = hex_length(sha256);
     p->gap = tamis_alloc_array(GAP_BYTES, 1, err);
     p->files = p->gap ? tamis_alloc_array((uint64_t)p->n_files, sizeof *p->files, err) : NULL;
     if (!p->files) goto out;
@@ -55,7 +55,9 @@ tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
     for (int32_t i = 0; st == TAMIS_OK && i < p->n_files; i++) {
         const char *path = tamis_gguf_file_path(source, i);
         st = tamis_input_open(path, TAMIS_INPUT_READ, &p->files[i].in, err);
-        if (st == TAMIS_OK) st = tamis_hash_new(kind, &p->files[i].hash, err);
+        if (st == TAMIS_OK)
+            st = tamis_hash_new(sha256 ? TAMIS_HASH_SHA256 : TAMIS_HASH_XXH3_128, &p->files[i].hash,
+                                err);
     }
 out:
     if (st)

@@ -322,7 +322,7 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source, const tamis_quant
     plan->file_type = o->file_type;
     plan->self_check = !o->no_self_check;
     plan->effort = o->effort;
-    plan->hash_kind = o->sha256 ? TAMIS_HASH_SHA256 : TAMIS_HASH_XXH3_128;
+    plan->sha256 = o->sha256;
     plan->log = o->log;
     tamis_imatrix_init(&plan->imatrix);
     if ((st = list_inputs(plan, o, err))) goto out;

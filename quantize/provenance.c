@@ -86,7 +86,7 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
 static tamis_status set_parent_keys(const tamis_quantize_plan *plan,
                                     const tamis_quantize_options *o, tamis_gguf_writer *w,
                                     tamis_error *err) {
-    size_t n = parent_hash_length(plan->source, plan->hash_kind);
+    size_t n = parent_hash_length(plan->source, plan->sha256);
     char *zeros = tamis_alloc_array(n, 1, err);
     if (!zeros) return TAMIS_NO_RESOURCE;
     memset(zeros, '0', n);

@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -83,7 +82,7 @@ typedef struct tamis_quantize_plan {
     int64_t n_scales;
     bool self_check; /* the run reads its result back */
     tamis_effort effort;
-    tamis_hash_kind hash_kind; /* of the parent's files */
+    bool sha256;     /* the parent is named by its SHA-256 */
     bool is_checked; /* it has done so: the steps' errors are known */
     char **inputs;   /* other files read: no output may be one of them */
     uint64_t n_inputs;

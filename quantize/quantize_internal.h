@@ -173,7 +173,7 @@ tamis_status type_rules_check(const type_rules *rules, const tamis_quantize_plan
 
 /* The key of the parent's hash, of which kind it is. */
 static inline const char *key_of_parent_hash(const tamis_quantize_plan *plan) {
-    return plan->hash_kind == TAMIS_HASH_SHA256 ? "tamis.parent.sha256" : "tamis.parent.xxh3_128";
+    return plan->sha256 ? "tamis.parent.sha256" : "tamis.parent.xxh3_128";
 }
 
 /* Copy the source's keys and set what this run changes. The hashes of the parent's files are put
@@ -195,11 +195,10 @@ tamis_status outputs_check(const tamis_quantize_plan *plan, const char *path,
 typedef struct parent_hash parent_hash;
 
 /* `source` must outlive it; *is_stopped ends its loops early. */
-tamis_status parent_hash_new(const tamis_gguf *source, tamis_hash_kind kind,
-                             const atomic_bool *is_stopped, parent_hash **out,
-                             tamis_error *err) TAMIS_MUST_USE;
+tamis_status parent_hash_new(const tamis_gguf *source, bool sha256, const atomic_bool *is_stopped,
+                             parent_hash **out, tamis_error *err) TAMIS_MUST_USE;
 /* Of the text: hex digits for each file, separated by commas. */
-size_t parent_hash_length(const tamis_gguf *source, tamis_hash_kind kind);
+size_t parent_hash_length(const tamis_gguf *source, bool sha256);
 void parent_hash_free(parent_hash *p);
 /* Bytes just read of a tensor, from `offset` in its data. */
 tamis_status parent_hash_add(parent_hash *p, const tamis_gguf_tensor *t, uint64_t offset,

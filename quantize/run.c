@@ -398,7 +398,7 @@ static tamis_status run_pipeline(run *r, tamis_error *err) {
 tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int n_threads,
                                 tamis_budget *budget, tamis_progress *progress, tamis_error *err) {
     run r = {.plan = plan, .progress = progress, .budget = budget};
-    size_t n_hex = parent_hash_length(plan->source, plan->hash_kind);
+    size_t n_hex = parent_hash_length(plan->source, plan->sha256);
     tamis_status st = outputs_check(plan, path, err);
     if (st) return st;
     if ((st = tamis_pool_new(n_threads, &r.pool, err))) goto out;
@@ -409,7 +409,7 @@ tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int
     st = TAMIS_NO_RESOURCE;
     r.parent_hex = tamis_alloc_array(n_hex + 1, 1, err);
     if (!r.parent_hex) goto out;
-    if ((st = parent_hash_new(plan->source, plan->hash_kind, &r.is_stopped, &r.hash, err))) goto out;
+    if ((st = parent_hash_new(plan->source, plan->sha256, &r.is_stopped, &r.hash, err))) goto out;
     if ((st = tamis_gguf_begin(plan->writer, path, err))) goto out;
     tamis_progress_begin(progress, "quantize", plan->source_bytes, "B");
     st = run_pipeline(&r, err);

@@ -34,6 +34,8 @@ imatrix merge -q -o merged.gguf im.gguf im.gguf || fail "imatrix merge"
 note merged.gguf
 quantize -q --imatrix im.gguf model.gguf out.gguf Q4_K_M || fail quantize
 note out.gguf model.gguf
+quantize -q --sha256 model.gguf hashed.gguf Q8_0 || fail "quantize --sha256"
+note hashed.gguf model.gguf
 quantize -q --shard-tensors 40 model.gguf parts.gguf Q8_0 || fail "quantize --shard-tensors"
 for file in parts*-of-*.gguf; do
     note "$file" model.gguf
