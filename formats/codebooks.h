@@ -24,9 +24,4 @@ extern const uint16_t tamis_iq1_xs_grid[1024];
 extern const uint16_t tamis_iq1_xxs_grid[512];
 extern const uint16_t tamis_iq1_xxxs_grid[256];
 
-/* Eight sign bits from a 7-bit code: the eighth makes their number even. */
-static inline uint32_t tamis_even_signs(uint32_t code) {
-    return code | ((uint32_t)__builtin_parity(code) << 7);
-}
-
 #endif

@@ -148,6 +148,13 @@ static tamis_status writer_main(void *ctx) {
 
 /* --- encoding --- */
 
+/* Add sums of rows that were a factor smaller. */
+static void add_error(tamis_row_error *to, const tamis_row_error *from, double factor) {
+    to->error += from->error * factor * factor;
+    to->norm += from->norm * factor * factor;
+    to->decoded += from->decoded * factor * factor;
+}
+
 static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, float *x,
                                row_sums *sums, tamis_error *err) {
     const tamis_gguf_tensor *t = p->step->tensor;
@@ -171,9 +178,7 @@ static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, flo
     tamis_decode(p->step->type, blocks, decoded, n);
     tamis_row_error scaled = {0};
     tamis_add_row_error(x, decoded, n, &scaled);
-    sums->sums.error += scaled.error * factor * factor;
-    sums->sums.norm += scaled.norm * factor * factor;
-    sums->sums.decoded += scaled.decoded * factor * factor;
+    add_error(&sums->sums, &scaled, factor);
     return TAMIS_OK;
 }
 
@@ -219,9 +224,7 @@ static tamis_status collect(run *r, const piece *p, uint64_t n_items, tamis_erro
     row_sums unused = {0}, *sums = &r->sums[p->step - r->plan->steps];
     for (uint64_t i = 0; i < n_items; i++) {
         const item_result *result = &r->results[i];
-        sums->sums.error += result->sums.sums.error;
-        sums->sums.norm += result->sums.sums.norm;
-        sums->sums.decoded += result->sums.sums.decoded;
+        add_error(&sums->sums, &result->sums.sums, 1);
         sums->hash += result->sums.hash;
         if (result->bad_row == NO_ROW) continue;
         tamis_status st = do_row(r, result->bad_row, 0, &unused, err);
@@ -415,7 +418,8 @@ tamis_status tamis_quantize_run(tamis_quantize_plan *plan, const char *path, int
     st = run_pipeline(&r, err);
     tamis_progress_end(progress);
     if (st) goto out;
-    if ((st = tamis_gguf_rewrite_string(plan->writer, key_of_parent_hash(plan), r.parent_hex, n_hex, err)))
+    if ((st = tamis_gguf_rewrite_string(plan->writer, key_of_parent_hash(plan), r.parent_hex, n_hex,
+                                        err)))
         goto out;
     release_pieces(&r);
     if (plan->self_check && (st = self_check(plan, r.sums, r.pool, budget, progress, err)))

@@ -14,7 +14,7 @@
 #include "formats/float16.h"
 #include "quantize/quantize_internal.h"
 
-enum { NAME_BYTES = 64, TYPE_NVFP4 = 40 };
+enum { NAME_BYTES = 64 };
 
 /* Kinds of products. */
 enum {
@@ -167,12 +167,12 @@ static tamis_status plan_scale(const tamis_gguf *g, const mix_state *mix,
                                tamis_error *err) {
     const tamis_gguf_tensor *t = step->tensor;
     const tamis_gguf_tensor *old = companion(g, t->name, ".scale");
-    bool is_made = step->type->id == TYPE_NVFP4 && is_applied(g, mix, t->name);
+    bool is_made = step->type->id == TAMIS_TYPE_NVFP4 && is_applied(g, mix, t->name);
     s->weight = t;
     s->n_values = t->ne[2] * t->ne[3];
     tamis_status st = TAMIS_OK;
     /* Beside other types a scale is left where it is: readers multiply by it as before. */
-    if (old && (is_made || t->type->id == TYPE_NVFP4)) {
+    if (old && (is_made || t->type->id == TAMIS_TYPE_NVFP4)) {
         s->taken[0] = old;
         s->taken[1] = companion(g, t->name, ".input_scale");
         st = read_source(g, old, s->n_values, &s->source, err);

@@ -25,6 +25,7 @@ struct sums {
 struct row_work {
     const tamis_gguf *source, *reference, *candidate; /* candidate NULL: encode */
     const tamis_gguf_tensor *s, *r, *c;
+    float s_scale, r_scale, c_scale; /* that stand beside them; 1 without */
     const tamis_imatrix_entry *entry;
     float *weights; /* [entry->n_values], or NULL */
     tamis_effort effort;
@@ -44,12 +45,10 @@ static tamis_status read_scale(const tamis_gguf *g, const tamis_gguf_tensor *t, 
     return scale ? tamis_gguf_read_tensor(g, scale, 0, sizeof *out, out, err) : TAMIS_OK;
 }
 
-static tamis_status read_row(const tamis_gguf *g, const tamis_gguf_tensor *t, uint64_t i_row,
-                             uint8_t *bytes, float *x, tamis_error *err) {
-    float scale;
+static tamis_status read_row(const tamis_gguf *g, const tamis_gguf_tensor *t, float scale,
+                             uint64_t i_row, uint8_t *bytes, float *x, tamis_error *err) {
     uint64_t n = tamis_tensor_row_bytes(t);
     tamis_status st = tamis_gguf_read_tensor(g, t, i_row * n, n, bytes, err);
-    if (!st) st = read_scale(g, t, &scale, err);
     if (st) return st;
     tamis_decode(t->type, bytes, x, (int64_t)t->ne[0]);
     for (uint64_t i = 0; i < t->ne[0]; i++)
@@ -60,7 +59,7 @@ static tamis_status read_row(const tamis_gguf *g, const tamis_gguf_tensor *t, ui
 static tamis_status candidate_row(const struct row_work *k, uint64_t i_row, const float *w,
                                   struct sums *sums, tamis_error *err) {
     int64_t n = (int64_t)k->s->ne[0];
-    if (k->candidate) return read_row(k->candidate, k->c, i_row, k->bytes, k->z, err);
+    if (k->candidate) return read_row(k->candidate, k->c, k->c_scale, i_row, k->bytes, k->z, err);
     clock_t started = clock();
     tamis_status st = tamis_encode_row(k->r->type, k->x, w, k->effort, k->bytes, n, err);
     sums->seconds += (double)(clock() - started) / CLOCKS_PER_SEC;
@@ -83,8 +82,8 @@ static tamis_status add_tensor(const struct row_work *k, struct sums *sums, tami
     for (uint64_t i = 0; i < n_rows; i++) {
         uint64_t n_matrices = k->entry ? k->entry->n_values / n : 1;
         const float *w = k->weights ? k->weights + i / k->s->ne[1] % n_matrices * n : NULL;
-        tamis_status st = read_row(k->source, k->s, i, k->bytes, k->x, err);
-        if (!st) st = read_row(k->reference, k->r, i, k->bytes, k->y, err);
+        tamis_status st = read_row(k->source, k->s, k->s_scale, i, k->bytes, k->x, err);
+        if (!st) st = read_row(k->reference, k->r, k->r_scale, i, k->bytes, k->y, err);
         if (!st) st = candidate_row(k, i, w, sums, err);
         if (st) return st;
         double all = squares(k->x, NULL, w, n), a = squares(k->x, k->z, w, n),
@@ -119,7 +118,10 @@ static tamis_status compare_tensor(struct row_work *k, const tamis_imatrix *m, s
         if (!k->weights) goto out;
         tamis_imatrix_weights(k->entry, k->weights);
     }
-    st = add_tensor(k, sums, err);
+    st = read_scale(k->source, k->s, &k->s_scale, err);
+    if (!st) st = read_scale(k->reference, k->r, &k->r_scale, err);
+    if (!st && k->candidate) st = read_scale(k->candidate, k->c, &k->c_scale, err);
+    if (!st) st = add_tensor(k, sums, err);
 out:
     free(k->weights);
     free(k->bytes);
