@@ -62,6 +62,7 @@ tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *
     h->n_embd = model->hp.n_embd;
     h->n_vocab = model->hp.n_vocab;
     h->weight_scale = 1.0f;
+    h->softcap = model->hp.logit_softcap;
     const tamis_gguf_tensor *bias = companion(model, ".bias"), *scale = companion(model, ".scale");
     st = scale ? read_small(h->gguf, scale, &h->weight_scale, err) : TAMIS_OK;
     if (st || !bias) goto out;

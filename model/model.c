@@ -37,9 +37,13 @@ static tamis_status find_arch(tamis_model *m, tamis_error *err) {
 
 static tamis_status check_model(tamis_model *m, tamis_error *err) {
     tamis_status st = find_arch(m, err);
-    if (!st) st = tamis_hparams_read(m->gguf, m->arch->name, &m->hp, err);
-    if (!st) st = m->arch->check(m->gguf, &m->hp, err);
-    if (!st && m->hp.rope.scaling == TAMIS_ROPE_LONGROPE && !m->arch->has_rope_factors)
+    if (st) return st;
+    const tamis_keys keys = {.gguf = m->gguf, .arch = m->arch->name};
+    st = tamis_hparams_read(&keys, &m->hp, err);
+    if (!st) st = m->arch->check(&keys, &m->hp, err);
+    if (!st) st = tamis_hparams_check(&keys, &m->hp, err);
+    if (!st && m->hp.ropes[TAMIS_ROPE_MAIN].scaling == TAMIS_ROPE_LONGROPE &&
+        !m->arch->has_rope_factors)
         st = tamis_fail(err, TAMIS_BAD_INPUT, "architecture '%s' has no longrope scaling",
                         m->arch->name);
     if (!st) st = tamis_tensors_check(m->gguf, m->arch, &m->hp, err);

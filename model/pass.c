@@ -32,6 +32,23 @@ static tamis_status check_tokens(const tamis_model *m, const int32_t *tokens, in
     return TAMIS_OK;
 }
 
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* Floats that a token takes in a mixer, beside its input and output. */
+static int64_t mixer_floats(const tamis_hparams *hp, const tamis_layer_hparams *l) {
+    const tamis_ssm_hparams *ssm = &hp->ssm;
+    const tamis_latent_hparams *latent = &hp->latent;
+    if (l->mixer == TAMIS_MIXER_DELTA_NET) /* q, k, v before and after the convolution; z */
+        return 4 * ssm->n_key_heads * ssm->state_size + 4 * ssm->inner_size;
+    if (l->mixer == TAMIS_MIXER_LATENT) /* queries, plain and absorbed; attended latents, values */
+        return latent->q_rank + latent->kv_rank + latent->head_rope +
+               l->n_head * (latent->head_nope + 2 * latent->head_rope + 2 * latent->kv_rank +
+                            latent->head_v);
+    return l->n_head * (l->head_k + l->head_v);
+}
+
 /* Decoded weights of a layer part, buffers of a tile. */
 static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
@@ -39,13 +56,11 @@ static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error
     tamis_status st = tamis_weights_peak_floats(run->model, &weights, err);
     if (st) return st;
     int64_t per_token = 0, per_key = 0;
-    for (int64_t i = 0; i < hp->n_layers; i++) {
+    for (int64_t i = 0; i < hp->n_blocks; i++) {
         const tamis_layer_hparams *l = &hp->layers[i];
-        int64_t ff = hp->n_expert ? hp->n_expert_ff : l->n_ff;
-        int64_t wide = l->n_head * (hp->head_k + hp->head_v) + 3 * ff + 2 * hp->n_embd;
-        int64_t keys = l->n_head_kv * (hp->head_k + hp->head_v);
-        per_token = wide > per_token ? wide : per_token;
-        per_key = keys > per_key ? keys : per_key;
+        int64_t ff = larger(l->n_ff, larger(hp->experts.n_ff, hp->experts.n_shared_ff));
+        per_token = larger(per_token, mixer_floats(hp, l) + 3 * ff + 2 * hp->n_embd);
+        per_key = larger(per_key, l->n_head_kv * (l->head_k + l->head_v));
     }
     int64_t buffers = tamis_run_tile_tokens(run) * per_token + tamis_run_tile_keys(run) * per_key;
     *out = (weights + (uint64_t)buffers) * sizeof(float);
@@ -68,7 +83,7 @@ static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error
     const tamis_hparams *hp = &run->model->hp;
     tamis_budget *budget = run->options.budget;
     uint64_t n_bytes = (uint64_t)run->n_tokens * (uint64_t)hp->n_embd * sizeof(float);
-    uint64_t all_bytes = hp->n_expert ? 2 * n_bytes : n_bytes, fixed, available;
+    uint64_t all_bytes = hp->experts.n ? 2 * n_bytes : n_bytes, fixed, available;
     char shown[32], wanted[32];
     enum { MEGA = 1000000 };
     tamis_status st = fixed_bytes(run, &fixed, err);
@@ -91,33 +106,46 @@ static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error
         tamis_info(run->options.log, "hidden states: %s in a scratch file",
                    tamis_format_size(all_bytes, shown, sizeof shown));
     st = tamis_scratch_init(&run->h_memory, n_bytes, !in_memory, NULL, err);
-    if (!st && hp->n_expert)
+    if (!st && hp->experts.n)
         st = tamis_scratch_init(&run->sums_memory, n_bytes, !in_memory, NULL, err);
     run->h = run->h_memory.data;
     run->sums = run->sums_memory.data;
     return st;
 }
 
-static tamis_status make_rope(tamis_run *run, tamis_error *err) {
-    const tamis_arch *arch = run->model->arch;
-    const tamis_rope_params *params = &run->model->hp.rope;
+/* The factors that divide the frequencies of the main rope, where the file has them. */
+static tamis_status load_rope_factors(tamis_run *run, tamis_weight *factors, tamis_error *err) {
+    const tamis_rope_params *params = &run->model->hp.ropes[TAMIS_ROPE_MAIN];
     const char *stem = "rope_freqs";
     if (params->scaling == TAMIS_ROPE_LONGROPE)
         stem = run->n_ctx > params->original_context ? "rope_factors_long" : "rope_factors_short";
-    tamis_weight factors = tamis_weight_find(run, -1, stem), *all = &factors;
-    if (!arch->has_rope_factors) factors.tensor = NULL;
-    if (factors.tensor) {
-        tamis_status st = tamis_weights_load(run, &all, 1, 0, err);
-        if (st) return st;
-    }
-    for (int64_t i = 0; factors.tensor && i < params->n_rot / 2; i++)
-        if (factors.w[i] == 0.0f)
-            return tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': element %lld is 0",
-                              tamis_model_path(run->model), factors.tensor->name, (long long)i);
-    return tamis_rope_table_init(&run->rope, arch->rope_kind, params, factors.w, run->n_ctx, err);
+    *factors = tamis_weight_find(run, -1, stem);
+    if (!run->model->arch->has_rope_factors) factors->tensor = NULL;
+    if (!factors->tensor) return TAMIS_OK;
+    tamis_status st = tamis_weights_load(run, &factors, 1, 0, err);
+    for (int64_t i = 0; !st && i < params->n_rot / 2; i++)
+        if (factors->w[i] == 0.0f)
+            st = tamis_fail(err, TAMIS_BAD_INPUT, "%s: tensor '%s': element %lld is 0",
+                            tamis_model_path(run->model), factors->tensor->name, (long long)i);
+    return st;
 }
 
-/* Rows of the embedding for all tokens, into the residual stream. */
+/* The tables of angles that some block uses. */
+static tamis_status make_ropes(tamis_run *run, tamis_error *err) {
+    const tamis_hparams *hp = &run->model->hp;
+    bool is_used[TAMIS_N_ROPES] = {false};
+    for (int64_t i = 0; i < hp->n_blocks; i++)
+        is_used[hp->layers[i].rope] = true;
+    tamis_weight factors;
+    tamis_status st = load_rope_factors(run, &factors, err);
+    for (int i = 0; i < TAMIS_N_ROPES && !st; i++)
+        if (is_used[i])
+            st = tamis_rope_table_init(&run->ropes[i], run->model->arch->rope_kind, &hp->ropes[i],
+                                       i == TAMIS_ROPE_MAIN ? factors.w : NULL, run->n_ctx, err);
+    return st;
+}
+
+/* Rows of the embedding for all tokens, scaled, into the residual stream. */
 static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *err) {
     const tamis_gguf *g = run->model->gguf;
     int64_t n_embd = run->model->hp.n_embd;
@@ -136,7 +164,8 @@ static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *er
     uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)n_bytes, 1, err);
     if (!staging) return TAMIS_NO_RESOURCE;
     tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
-    for (int64_t i = 0; scale && !st && i < run->n_tokens * n_embd; i++)
+    factor *= run->model->hp.embd_scale;
+    for (int64_t i = 0; factor != 1.0f && !st && i < run->n_tokens * n_embd; i++)
         run->h[i] *= factor;
     return st;
 }
@@ -220,7 +249,7 @@ static tamis_status start(tamis_run *run, const int32_t *tokens, int64_t *first_
                           tamis_error *err) {
     tamis_checkpoint *cp = run->options.checkpoint;
     tamis_pass_state state = state_of(run);
-    tamis_status st = make_rope(run, err);
+    tamis_status st = make_ropes(run, err);
     if (!st && cp) st = tamis_checkpoint_restore(cp, &state, err);
     *first_layer = state.n_done;
     return st || state.n_done > 0 ? st : embed(run, tokens, err);
@@ -266,7 +295,8 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
     tamis_budget_give(run.options.budget, taken.fixed_bytes + taken.state_bytes);
     tamis_scratch_release(&run.h_memory);
     tamis_scratch_release(&run.sums_memory);
-    tamis_rope_table_release(&run.rope);
+    for (int i = 0; i < TAMIS_N_ROPES; i++)
+        tamis_rope_table_release(&run.ropes[i]);
     for (int i = 0; i < TAMIS_N_BUFFERS; i++)
         free(run.buffers[i].data);
     tamis_gemm_free(run.gemm);

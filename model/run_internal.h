@@ -38,7 +38,7 @@ typedef struct tamis_run {
     float *h;    /* [n_tokens][n_embd] residual stream */
     float *sums; /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
     tamis_scratch h_memory, sums_memory;
-    tamis_rope_table rope;
+    tamis_rope_table ropes[TAMIS_N_ROPES]; /* by hp.layers[].rope; those no layer uses are empty */
     struct {
         void *data;
         uint64_t n_bytes;

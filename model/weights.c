@@ -255,18 +255,18 @@ tamis_status tamis_weight_apply(tamis_run *run, const tamis_weight *weight, cons
 
 tamis_status tamis_weights_peak_floats(const tamis_model *m, uint64_t *out, tamis_error *err) {
     enum { FFN, REST, N_PARTS };
-    uint64_t *parts = tamis_alloc_array((uint64_t)m->hp.n_layers * N_PARTS, sizeof *parts, err);
+    uint64_t *parts = tamis_alloc_array((uint64_t)m->hp.n_blocks * N_PARTS, sizeof *parts, err);
     if (!parts) return TAMIS_NO_RESOURCE;
     for (int64_t i = 0; i < tamis_gguf_n_tensors(m->gguf); i++) {
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(m->gguf, i);
         int64_t layer;
         const char *stem = tamis_layer_of_name(t->name, &layer);
-        if (!stem || layer >= m->hp.n_layers) continue;
+        if (!stem || layer >= m->hp.n_blocks || strncmp(stem, "nextn.", 6) == 0) continue;
         int part = strncmp(stem, "ffn", 3) == 0 ? FFN : REST;
         parts[layer * N_PARTS + part] += t->ne[0] * t->ne[1];
     }
     *out = 0;
-    for (int64_t i = 0; i < m->hp.n_layers * N_PARTS; i++)
+    for (int64_t i = 0; i < m->hp.n_blocks * N_PARTS; i++)
         if (parts[i] > *out) *out = parts[i];
     free(parts);
     return TAMIS_OK;

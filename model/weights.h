@@ -58,7 +58,8 @@ tamis_status tamis_weight_apply(tamis_run *run, const tamis_weight *weight, cons
                                 int64_t n_rows, float *y, int64_t y_stride,
                                 tamis_error *err) TAMIS_MUST_USE;
 
-/* Floats that the larger part (feed-forward with one expert, or the rest) of any layer takes. */
+/* Floats that the larger part (feed-forward with one expert, or the rest) of any block takes; what
+ * multi-token prediction has beside its layer is not counted. */
 tamis_status tamis_weights_peak_floats(const tamis_model *m, uint64_t *out,
                                        tamis_error *err) TAMIS_MUST_USE;
 

@@ -11,6 +11,7 @@
 typedef enum tamis_dim {
     TAMIS_DIM_NONE,       /* no such dimension: 1 */
     TAMIS_DIM_EMBD,       /* D */
+    TAMIS_DIM_EMBD2,      /* 2 * D */
     TAMIS_DIM_VOCAB,      /* V */
     TAMIS_DIM_Q,          /* H * head size of keys */
     TAMIS_DIM_K,          /* Hk * head size of keys */
@@ -18,7 +19,7 @@ typedef enum tamis_dim {
     TAMIS_DIM_QKV,        /* Q + K + V */
     TAMIS_DIM_HEADS,      /* H * head size of values */
     TAMIS_DIM_HEAD,       /* head size of keys */
-    TAMIS_DIM_ROT_PAIRS,  /* n_rot / 2 */
+    TAMIS_DIM_ROT_PAIRS,  /* n_rot / 2 of the main rope */
     TAMIS_DIM_FF,         /* F */
     TAMIS_DIM_EXPERT_FF,  /* Fe */
     TAMIS_DIM_EXPERT_FF2, /* 2 * Fe */
@@ -26,16 +27,21 @@ typedef enum tamis_dim {
     TAMIS_N_DIMS,
 } tamis_dim;
 
-/* When a rule applies. */
+/* When a rule applies; judged for each block, from its hyper-parameters. */
 typedef enum tamis_rule_when {
     TAMIS_WHEN_ALWAYS,
-    TAMIS_WHEN_DENSE, /* the model has no experts */
+    TAMIS_WHEN_DENSE, /* the block has no experts */
     TAMIS_WHEN_EXPERTS,
+    TAMIS_WHEN_ATTENTION, /* by its mixer */
+    TAMIS_WHEN_DELTA_NET,
+    TAMIS_WHEN_LATENT,
+    TAMIS_WHEN_MTP, /* a multi-token prediction block */
     TAMIS_WHEN_LONGROPE,
+    TAMIS_N_WHENS,
 } tamis_rule_when;
 
 enum {
-    TAMIS_RULE_LAYER = 1, /* one per layer, "blk.N." before the name */
+    TAMIS_RULE_LAYER = 1, /* one per block, "blk.N." before the name */
     TAMIS_RULE_OPTIONAL = 2,
     TAMIS_RULE_BIAS = 4,    /* a bias of one value per output may stand beside it */
     TAMIS_RULE_PRODUCT = 8, /* a weight of matrix products: a scale may stand beside it */
@@ -54,16 +60,17 @@ typedef struct tamis_rule_set {
     int n_rules;
 } tamis_rule_set;
 
-enum { TAMIS_RULE_SETS_MAX = 6 };
+enum { TAMIS_RULE_SETS_MAX = 12 };
 
 typedef struct tamis_arch {
     const char *name;
     const tamis_rule_set *rule_sets[TAMIS_RULE_SETS_MAX]; /* ends at the first NULL */
     /* Fill defaults and check what this family demands beyond tamis_hparams_read(). */
-    tamis_status (*check)(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err);
+    tamis_status (*check)(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
     tamis_rope_kind rope_kind;
     bool has_rope_factors; /* rope_freqs, or rope_factors_long and _short, divide frequencies */
-    /* Run all tokens of a run through one layer. */
+    /* Run all tokens of a run through one block; what it is follows from hp->layers[layer], so
+     * that a multi-token prediction block runs through the same function. */
     tamis_status (*layer)(tamis_run *run, int64_t layer, tamis_error *err);
 } tamis_arch;
 
@@ -73,17 +80,21 @@ extern const tamis_rule_set tamis_rules_attention; /* norm, q k v or fused, outp
 extern const tamis_rule_set tamis_rules_qk_norm;   /* norms of query and key heads */
 extern const tamis_rule_set tamis_rules_dense;     /* gate, up, down */
 extern const tamis_rule_set tamis_rules_experts;   /* router and experts */
+extern const tamis_rule_set tamis_rules_mtp; /* what a prediction block has beside its layer */
 
 /* The row for a name, or NULL. */
 const tamis_arch *tamis_arch_find(const char *name, size_t n_bytes);
 
 /* The check of a family without experts: none may be announced, every layer has a feed-forward
  * width. */
-tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err);
+tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
+
+/* The check of a family made of experts: there are some, and their width is known
+ * (expert_feed_forward_length; without it the feed-forward length / experts used). */
+tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
 
 /* Check that every tensor the architecture's rules ask for is there with the right shape and a type
- * that holds weights, and that no tensor of an executed layer would be left out of the
- * computation. */
+ * that holds weights, and that no tensor of a block would be left out of the computation. */
 tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
                                  const tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
 

@@ -13,32 +13,36 @@ static const tamis_tensor_rule rope_rules[] = {
 /* clang-format on */
 static const tamis_rule_set rope_set = {rope_rules, sizeof rope_rules / sizeof rope_rules[0]};
 
-static tamis_status check(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err) {
-    (void)g;
-    if (hp->head_k != hp->head_v || hp->head_k != hp->rope.n_rot)
+static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
+    (void)keys;
+    int64_t head_k = hp->layers[0].head_k, head_v = hp->layers[0].head_v;
+    int64_t n_rot = hp->ropes[TAMIS_ROPE_MAIN].n_rot;
+    if (head_k != head_v || head_k != n_rot)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "keys of %lld, values of %lld and %lld rotated elements; in "
                           "architecture 'llama' the three are equal",
-                          (long long)hp->head_k, (long long)hp->head_v, (long long)hp->rope.n_rot);
-    hp->n_expert_ff = hp->n_expert ? hp->layers[0].n_ff : 0;
-    for (int64_t i = 0; i < hp->n_layers; i++)
-        if (hp->layers[i].n_ff < 1 || (hp->n_expert && hp->layers[i].n_ff != hp->n_expert_ff))
+                          (long long)head_k, (long long)head_v, (long long)n_rot);
+    hp->experts.n_ff = hp->experts.n ? hp->layers[0].n_ff : 0;
+    for (int64_t i = 0; i < hp->n_blocks; i++)
+        if (hp->layers[i].n_ff < 1 || (hp->experts.n && hp->layers[i].n_ff != hp->experts.n_ff))
             return tamis_fail(err, TAMIS_BAD_INPUT,
                               "key 'llama.feed_forward_length' is %lld in layer %lld",
                               (long long)hp->layers[i].n_ff, (long long)i);
     return TAMIS_OK;
 }
 
+static const tamis_attention_style style = {0};
+
 static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
     enum { ATTENTION, FFN, N_PARTS };
     const tamis_hparams *hp = &run->model->hp;
-    tamis_status st = tamis_self_attention(run, i_layer, ATTENTION, N_PARTS, err);
-    if (st || !hp->n_expert)
+    tamis_status st = tamis_self_attention(run, i_layer, &style, ATTENTION, N_PARTS, err);
+    if (st || !hp->layers[i_layer].has_experts)
         return st ? st : tamis_dense_ffn(run, i_layer, "ffn_norm", FFN, N_PARTS, err);
-    tamis_router router = {.n_expert = hp->n_expert,
-                           .n_used = hp->n_expert_used,
-                           .n_groups = hp->n_expert_groups,
-                           .n_groups_used = hp->n_expert_groups_used,
+    tamis_router router = {.n_expert = hp->experts.n,
+                           .n_used = hp->experts.n_used,
+                           .n_groups = hp->experts.n_groups,
+                           .n_groups_used = hp->experts.n_groups_used,
                            .normalize = true};
     return tamis_expert_ffn(run, i_layer, "ffn_norm", &router, FFN, N_PARTS, err);
 }

@@ -4,9 +4,11 @@
 #include "model/ops/ffn.h"
 #include "model/ops/self_attention.h"
 
+static const tamis_attention_style style = {0};
+
 static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
     enum { ATTENTION, FFN, N_PARTS };
-    tamis_status st = tamis_self_attention(run, i_layer, ATTENTION, N_PARTS, err);
+    tamis_status st = tamis_self_attention(run, i_layer, &style, ATTENTION, N_PARTS, err);
     return st ? st : tamis_dense_ffn(run, i_layer, "ffn_norm", FFN, N_PARTS, err);
 }
 

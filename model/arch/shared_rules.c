@@ -11,7 +11,7 @@ enum {
     BIAS = TAMIS_RULE_BIAS,
     PRODUCT = TAMIS_RULE_PRODUCT,
     LINEAR = TAMIS_RULE_LAYER | TAMIS_RULE_BIAS | TAMIS_RULE_PRODUCT,
-    EXPERTS = TAMIS_RULE_LAYER | TAMIS_RULE_PRODUCT,
+    SCALED = TAMIS_RULE_LAYER | TAMIS_RULE_PRODUCT,
 };
 
 /* clang-format off */
@@ -22,17 +22,17 @@ static const tamis_tensor_rule model_rules[] = {
 };
 
 static const tamis_tensor_rule attention_rules[] = {
-    { "attn_norm",   { TAMIS_DIM_EMBD },                  LAYER,             TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_qkv",    { TAMIS_DIM_EMBD, TAMIS_DIM_QKV },   LINEAR | OPTIONAL, TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_q",      { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
-    { "attn_k",      { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
-    { "attn_v",      { TAMIS_DIM_EMBD, TAMIS_DIM_V },     LINEAR,            TAMIS_WHEN_ALWAYS, "attn_qkv" },
-    { "attn_output", { TAMIS_DIM_HEADS, TAMIS_DIM_EMBD }, LINEAR,            TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_norm",   { TAMIS_DIM_EMBD },                  LAYER,             TAMIS_WHEN_ATTENTION, NULL },
+    { "attn_qkv",    { TAMIS_DIM_EMBD, TAMIS_DIM_QKV },   LINEAR | OPTIONAL, TAMIS_WHEN_ATTENTION, NULL },
+    { "attn_q",      { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR,            TAMIS_WHEN_ATTENTION, "attn_qkv" },
+    { "attn_k",      { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR,            TAMIS_WHEN_ATTENTION, "attn_qkv" },
+    { "attn_v",      { TAMIS_DIM_EMBD, TAMIS_DIM_V },     LINEAR,            TAMIS_WHEN_ATTENTION, "attn_qkv" },
+    { "attn_output", { TAMIS_DIM_HEADS, TAMIS_DIM_EMBD }, LINEAR,            TAMIS_WHEN_ATTENTION, NULL },
 };
 
 static const tamis_tensor_rule qk_norm_rules[] = {
-    { "attn_q_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_k_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_q_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ATTENTION, NULL },
+    { "attn_k_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ATTENTION, NULL },
 };
 
 static const tamis_tensor_rule dense_rules[] = {
@@ -44,15 +44,26 @@ static const tamis_tensor_rule dense_rules[] = {
 
 static const tamis_tensor_rule expert_rules[] = {
     { "ffn_norm",         { TAMIS_DIM_EMBD },                    LAYER,   TAMIS_WHEN_EXPERTS, NULL },
-    { "ffn_gate_inp",     { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS }, EXPERTS, TAMIS_WHEN_EXPERTS, NULL },
+    { "ffn_gate_inp",     { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS }, SCALED,  TAMIS_WHEN_EXPERTS, NULL },
     { "ffn_gate_up_exps", { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF2, TAMIS_DIM_EXPERTS },
-                                                                 EXPERTS | OPTIONAL, TAMIS_WHEN_EXPERTS, NULL },
+                                                                 SCALED | OPTIONAL, TAMIS_WHEN_EXPERTS, NULL },
     { "ffn_gate_exps",    { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EXPERTS },
-                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
+                                                                 SCALED,  TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
     { "ffn_up_exps",      { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EXPERTS },
-                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
+                                                                 SCALED,  TAMIS_WHEN_EXPERTS, "ffn_gate_up_exps" },
     { "ffn_down_exps",    { TAMIS_DIM_EXPERT_FF, TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS },
-                                                                 EXPERTS, TAMIS_WHEN_EXPERTS, NULL },
+                                                                 SCALED,  TAMIS_WHEN_EXPERTS, NULL },
+};
+
+/* Beside the tensors of a full layer, reference/architectures.md section 8; a head, its norm and
+ * an embedding of its own may be missing: then those of the trunk serve. */
+static const tamis_tensor_rule mtp_rules[] = {
+    { "nextn.eh_proj",          { TAMIS_DIM_EMBD2, TAMIS_DIM_EMBD }, LINEAR, TAMIS_WHEN_MTP, NULL },
+    { "nextn.enorm",            { TAMIS_DIM_EMBD },                  LAYER,  TAMIS_WHEN_MTP, NULL },
+    { "nextn.hnorm",            { TAMIS_DIM_EMBD },                  LAYER,  TAMIS_WHEN_MTP, NULL },
+    { "nextn.embed_tokens",     { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, SCALED | OPTIONAL, TAMIS_WHEN_MTP, NULL },
+    { "nextn.shared_head_head", { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, SCALED | OPTIONAL, TAMIS_WHEN_MTP, NULL },
+    { "nextn.shared_head_norm", { TAMIS_DIM_EMBD },                  LAYER | OPTIONAL,   TAMIS_WHEN_MTP, NULL },
 };
 /* clang-format on */
 
@@ -61,16 +72,32 @@ const tamis_rule_set tamis_rules_attention = SET(attention_rules);
 const tamis_rule_set tamis_rules_qk_norm = SET(qk_norm_rules);
 const tamis_rule_set tamis_rules_dense = SET(dense_rules);
 const tamis_rule_set tamis_rules_experts = SET(expert_rules);
+const tamis_rule_set tamis_rules_mtp = SET(mtp_rules);
 
-tamis_status tamis_check_dense(const tamis_gguf *g, tamis_hparams *hp, tamis_error *err) {
-    (void)g;
-    if (hp->n_expert)
+tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
+    (void)keys;
+    if (hp->experts.n)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%lld experts are announced, but the architecture is dense",
-                          (long long)hp->n_expert);
-    for (int64_t i = 0; i < hp->n_layers; i++)
+                          (long long)hp->experts.n);
+    for (int64_t i = 0; i < hp->n_blocks; i++)
         if (hp->layers[i].n_ff < 1)
             return tamis_fail(err, TAMIS_BAD_INPUT,
                               "layer %lld: the feed-forward length is missing or 0", (long long)i);
     return TAMIS_OK;
+}
+
+tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
+    const char *suffix = "expert_feed_forward_length";
+    if (hp->experts.n < 1)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key '%s.expert_count' is missing or 0; the architecture is made of "
+                          "experts",
+                          keys->arch);
+    int64_t fallback = hp->layers[0].n_ff / hp->experts.n_used;
+    tamis_status st =
+        tamis_keys_int(keys, suffix, 1, TAMIS_WIDTH_MAX, fallback, &hp->experts.n_ff, err);
+    if (!st && hp->experts.n_ff < 1)
+        st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing", keys->arch, suffix);
+    return st;
 }

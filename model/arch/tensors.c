@@ -1,6 +1,6 @@
 /* tensors.c - the tensors of a file held against the rules of its architecture, before anything
- * is computed. A tensor of an executed layer that no rule knows is refused too: leaving
- * it out would give wrong numbers in silence. */
+ * is computed. A tensor of a block that no rule knows is refused too: leaving it out would
+ * give wrong numbers in silence. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,26 +20,33 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     const tamis_layer_hparams *l = &hp->layers[layer];
     dims[TAMIS_DIM_NONE] = 1;
     dims[TAMIS_DIM_EMBD] = hp->n_embd;
+    dims[TAMIS_DIM_EMBD2] = 2 * hp->n_embd;
     dims[TAMIS_DIM_VOCAB] = hp->n_vocab;
-    dims[TAMIS_DIM_Q] = l->n_head * hp->head_k;
-    dims[TAMIS_DIM_K] = l->n_head_kv * hp->head_k;
-    dims[TAMIS_DIM_V] = l->n_head_kv * hp->head_v;
+    dims[TAMIS_DIM_Q] = l->n_head * l->head_k;
+    dims[TAMIS_DIM_K] = l->n_head_kv * l->head_k;
+    dims[TAMIS_DIM_V] = l->n_head_kv * l->head_v;
     dims[TAMIS_DIM_QKV] = dims[TAMIS_DIM_Q] + dims[TAMIS_DIM_K] + dims[TAMIS_DIM_V];
-    dims[TAMIS_DIM_HEADS] = l->n_head * hp->head_v;
-    dims[TAMIS_DIM_HEAD] = hp->head_k;
-    dims[TAMIS_DIM_ROT_PAIRS] = hp->rope.n_rot / 2;
+    dims[TAMIS_DIM_HEADS] = l->n_head * l->head_v;
+    dims[TAMIS_DIM_HEAD] = l->head_k;
+    dims[TAMIS_DIM_ROT_PAIRS] = hp->ropes[TAMIS_ROPE_MAIN].n_rot / 2;
     dims[TAMIS_DIM_FF] = l->n_ff;
-    dims[TAMIS_DIM_EXPERT_FF] = hp->n_expert_ff;
-    dims[TAMIS_DIM_EXPERT_FF2] = 2 * hp->n_expert_ff;
-    dims[TAMIS_DIM_EXPERTS] = hp->n_expert;
+    dims[TAMIS_DIM_EXPERT_FF] = hp->experts.n_ff;
+    dims[TAMIS_DIM_EXPERT_FF2] = 2 * hp->experts.n_ff;
+    dims[TAMIS_DIM_EXPERTS] = hp->experts.n;
 }
 
-static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp) {
-    bool when[] = {
+/* A rule of the whole model (layer -1) is judged by the first block. */
+static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp, int64_t layer) {
+    const tamis_layer_hparams *l = &hp->layers[layer < 0 ? 0 : layer];
+    const bool when[TAMIS_N_WHENS] = {
         [TAMIS_WHEN_ALWAYS] = true,
-        [TAMIS_WHEN_DENSE] = hp->n_expert == 0,
-        [TAMIS_WHEN_EXPERTS] = hp->n_expert > 0,
-        [TAMIS_WHEN_LONGROPE] = hp->rope.scaling == TAMIS_ROPE_LONGROPE,
+        [TAMIS_WHEN_DENSE] = !l->has_experts,
+        [TAMIS_WHEN_EXPERTS] = l->has_experts,
+        [TAMIS_WHEN_ATTENTION] = l->mixer == TAMIS_MIXER_ATTENTION,
+        [TAMIS_WHEN_DELTA_NET] = l->mixer == TAMIS_MIXER_DELTA_NET,
+        [TAMIS_WHEN_LATENT] = l->mixer == TAMIS_MIXER_LATENT,
+        [TAMIS_WHEN_MTP] = layer >= hp->n_layers,
+        [TAMIS_WHEN_LONGROPE] = hp->ropes[TAMIS_ROPE_MAIN].scaling == TAMIS_ROPE_LONGROPE,
     };
     return when[rule->when];
 }
@@ -117,14 +124,14 @@ static bool is_of_rule(const tamis_tensor_rule *rule, const char *rest) {
             (strcmp(rest, ".scale") == 0 || strcmp(rest, ".input_scale") == 0));
 }
 
-/* Whether a tensor of an executed layer takes part in the computation. */
+/* Whether a tensor of a block takes part in the computation. */
 static bool is_used(const subject *m, int64_t layer, const char *rest) {
     char name[NAME_CAP];
     for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i]; i++) {
         const tamis_rule_set *set = m->arch->rule_sets[i];
         for (int r = 0; r < set->n_rules; r++) {
             const tamis_tensor_rule *rule = &set->rules[r];
-            if (!(rule->flags & TAMIS_RULE_LAYER) || !applies(rule, m->hp)) continue;
+            if (!(rule->flags & TAMIS_RULE_LAYER) || !applies(rule, m->hp, layer)) continue;
             if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) continue;
             if (is_of_rule(rule, rest)) return true;
         }
@@ -139,7 +146,7 @@ static tamis_status check_layer(const subject *m, const tamis_rule_set *set, int
     tamis_status st = TAMIS_OK;
     for (int r = 0; r < set->n_rules && !st; r++) {
         bool is_of_layer = (set->rules[r].flags & TAMIS_RULE_LAYER) != 0;
-        if (is_of_layer == (layer >= 0) && applies(&set->rules[r], m->hp))
+        if (is_of_layer == (layer >= 0) && applies(&set->rules[r], m->hp, layer))
             st = check_rule(m, &set->rules[r], layer, dims, err);
     }
     return st;
@@ -149,14 +156,14 @@ tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
                                  const tamis_hparams *hp, tamis_error *err) {
     const subject of = {.gguf = g, .arch = arch, .hp = hp}, *m = &of;
     tamis_status st = TAMIS_OK;
-    for (int64_t layer = -1; layer < m->hp->n_layers && !st; layer++)
+    for (int64_t layer = -1; layer < m->hp->n_blocks && !st; layer++)
         for (int i = 0; i < TAMIS_RULE_SETS_MAX && m->arch->rule_sets[i] && !st; i++)
             st = check_layer(m, m->arch->rule_sets[i], layer, err);
     for (int64_t i = 0; i < tamis_gguf_n_tensors(m->gguf) && !st; i++) {
         int64_t layer;
         const tamis_gguf_tensor *t = tamis_gguf_tensor_at(m->gguf, i);
         const char *rest = tamis_layer_of_name(t->name, &layer);
-        if (rest && layer < m->hp->n_layers && !is_used(m, layer, rest))
+        if (rest && layer < m->hp->n_blocks && !is_used(m, layer, rest))
             st = tamis_fail(err, TAMIS_BAD_INPUT,
                             "tensor '%s' is no part of architecture '%s' as it is known here",
                             t->name, m->arch->name);

@@ -56,9 +56,9 @@ static tamis_status route_tile(tamis_run *run, const part *p, const tamis_weight
                         hp->norm_eps, p->normed);
     const tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
     tamis_status st = tamis_weights_observe(run, &inp, 1, &product, err);
-    if (!st) st = tamis_weight_apply(run, inp, p->normed, n, p->gate_rows, hp->n_expert, err);
+    if (!st) st = tamis_weight_apply(run, inp, p->normed, n, p->gate_rows, hp->experts.n, err);
     if (!st)
-        st = tamis_run_check_finite(run, p->gate_rows, n, hp->n_expert, p->layer,
+        st = tamis_run_check_finite(run, p->gate_rows, n, hp->experts.n, p->layer,
                                     "the ffn_gate_inp product", tile->first, NULL, err);
     if (st) return st;
     route_job j = {.router = p->router,
@@ -171,14 +171,14 @@ static tamis_status add_sums(tamis_run *run, int64_t layer, tamis_error *err) {
 static tamis_status prepare(tamis_run *run, part *p, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
     int64_t n = tamis_run_tile_tokens(run);
-    uint64_t n_routes = (uint64_t)(run->n_tokens * hp->n_expert_used);
-    int64_t n_wide = 2 * p->n_ff > hp->n_expert ? 2 * p->n_ff : hp->n_expert;
+    uint64_t n_routes = (uint64_t)(run->n_tokens * hp->experts.n_used);
+    int64_t n_wide = 2 * p->n_ff > hp->experts.n ? 2 * p->n_ff : hp->experts.n;
     p->gate = tamis_weight_find(run, p->layer, "ffn_gate_exps");
     p->up = tamis_weight_find(run, p->layer, "ffn_up_exps");
     p->gate_up = tamis_weight_find(run, p->layer, "ffn_gate_up_exps");
     p->down = tamis_weight_find(run, p->layer, "ffn_down_exps");
     if (!(p->norm = tamis_alloc_array((uint64_t)hp->n_embd, sizeof *p->norm, err)) ||
-        !(p->starts = tamis_alloc_array((uint64_t)hp->n_expert + 1, sizeof *p->starts, err)) ||
+        !(p->starts = tamis_alloc_array((uint64_t)hp->experts.n + 1, sizeof *p->starts, err)) ||
         !(p->tokens = tamis_alloc_array(n_routes, sizeof *p->tokens, err)) ||
         !(p->weights = tamis_alloc_array(n_routes, sizeof *p->weights, err)))
         return TAMIS_NO_RESOURCE;
@@ -195,7 +195,7 @@ static tamis_status prepare(tamis_run *run, part *p, tamis_error *err) {
 tamis_status tamis_expert_ffn(tamis_run *run, int64_t layer, const char *norm_stem,
                               const tamis_router *router, int i_part, int n_parts,
                               tamis_error *err) {
-    part p = {.layer = layer, .n_ff = run->model->hp.n_expert_ff, .router = router};
+    part p = {.layer = layer, .n_ff = run->model->hp.experts.n_ff, .router = router};
     tamis_status st = prepare(run, &p, err);
     if (!st) st = route_all(run, &p, norm_stem, err);
     for (int64_t e = 0; !st && e < router->n_expert; e++) {

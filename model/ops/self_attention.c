@@ -14,6 +14,8 @@ enum { TOKENS_PER_ITEM = 8 };
 
 typedef struct part {
     tamis_weight norm, q, k, v, qkv, q_norm, k_norm, output;
+    const tamis_attention_style *style;
+    const tamis_rope_table *rope;
     int64_t layer, n_head, n_head_kv, head_k, head_v;
     int64_t n_keys; /* rows of k and v per sequence */
     float *normed, *q_rows, *k_rows, *v_rows, *heads, *out;
@@ -34,9 +36,14 @@ static tamis_status load(tamis_run *run, part *p, tamis_error *err) {
         tamis_weight *weight;
         const char *stem;
     } wanted[] = {
-        {&p->norm, "attn_norm"},     {&p->q, "attn_q"},           {&p->k, "attn_k"},
-        {&p->v, "attn_v"},           {&p->qkv, "attn_qkv"},       {&p->q_norm, "attn_q_norm"},
-        {&p->k_norm, "attn_k_norm"}, {&p->output, "attn_output"},
+        {&p->norm, p->style->norm ? p->style->norm : "attn_norm"},
+        {&p->q, "attn_q"},
+        {&p->k, "attn_k"},
+        {&p->v, "attn_v"},
+        {&p->qkv, "attn_qkv"},
+        {&p->q_norm, "attn_q_norm"},
+        {&p->k_norm, "attn_k_norm"},
+        {&p->output, "attn_output"},
     };
     enum { N = sizeof wanted / sizeof wanted[0] };
     tamis_weight *all[N];
@@ -90,7 +97,7 @@ static void turn_heads(const turn_job *j, const tamis_weight *norm, float *x, in
     int64_t size = j->p->head_k;
     for (int64_t h = 0; norm->tensor && h < n_heads; h++)
         tamis_rms_norm(x + h * size, norm->w, size, j->run->model->hp.norm_eps, x + h * size);
-    tamis_rope_apply(&j->run->rope, position, x, n_heads, size);
+    tamis_rope_apply(j->p->rope, position, x, n_heads, size);
 }
 
 /* Row of the key buffer that belongs to token i of a tile. */
@@ -153,12 +160,13 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
     tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, &product, err);
     if (!st) st = make_qkv(run, p, tile, err);
     if (st) return st;
+    double scale = p->style->scale;
     tamis_attention a = {
         .n_head = p->n_head,
         .n_head_kv = p->n_head_kv,
         .head_k = p->head_k,
         .head_v = p->head_v,
-        .scale = (float)(1.0 / sqrt((double)p->head_k)),
+        .scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt((double)p->head_k)),
         .n_seqs = tile->n_seqs,
         .n_queries = tile->n_seq_tokens,
         .first_pos = tile->first_pos,
@@ -180,14 +188,16 @@ static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *ti
                                   "the hidden state after attention", tile->first, NULL, err);
 }
 
-tamis_status tamis_self_attention(tamis_run *run, int64_t layer, int i_part, int n_parts,
-                                  tamis_error *err) {
-    const tamis_hparams *hp = &run->model->hp;
-    part p = {.layer = layer,
-              .n_head = hp->layers[layer].n_head,
-              .n_head_kv = hp->layers[layer].n_head_kv,
-              .head_k = hp->head_k,
-              .head_v = hp->head_v,
+tamis_status tamis_self_attention(tamis_run *run, int64_t layer, const tamis_attention_style *style,
+                                  int i_part, int n_parts, tamis_error *err) {
+    const tamis_layer_hparams *l = &run->model->hp.layers[layer];
+    part p = {.style = style,
+              .rope = &run->ropes[l->rope],
+              .layer = layer,
+              .n_head = l->n_head,
+              .n_head_kv = l->n_head_kv,
+              .head_k = l->head_k,
+              .head_v = l->head_v,
               .n_keys = run->n_ctx};
     tamis_status st = load(run, &p, err);
     if (!st) st = take_buffers(run, &p, err);
