@@ -144,19 +144,56 @@ static tamis_status fail_lacking(const tamis_quantize_plan *plan, const tamis_qu
                       o->n_include + o->n_exclude > 0 ? " after --include-/--exclude-weights" : "");
 }
 
-/* Attach the entry of a tensor whose encoder can use it; *is_lacking when it has none. */
-static tamis_status attach(const tamis_quantize_plan *plan, const tamis_quantize_options *o,
-                           tamis_quantize_step *s, bool *is_lacking, tamis_error *err) {
+/* --- blocks that predict further tokens --- */
+
+static bool is_of_further_block(const mix_state *mix, const tamis_gguf_tensor *t) {
+    const int64_t layer = mix_layer_of(t->name);
+    return layer >= 0 && mix->n_further_layers > 0 &&
+           layer >= mix->n_layers - mix->n_further_layers;
+}
+
+/* Other tools never run these blocks, so their matrices have nothing of them. What stands in is the
+ * entry of the same tensor in the last layer before them that has one of its shape; NULL: none. */
+static const tamis_imatrix_entry *stand_in(const tamis_quantize_plan *plan, const mix_state *mix,
+                                           const tamis_gguf_tensor *t) {
+    const char *stem = strchr(t->name + 4, '.'); /* is_of_further_block(): "blk.N.rest" */
+    char name[256];
+    for (int64_t i = mix->n_layers - mix->n_further_layers - 1; i >= 0; i--) {
+        snprintf(name, sizeof name, "blk.%lld%s", (long long)i, stem);
+        const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, name);
+        if (e && is_counted(e) && has_shape(e, t)) return e;
+    }
+    return NULL;
+}
+
+/* What became of a step that could use importance. */
+typedef enum attached {
+    ATTACHED_OWN, /* also where none is used */
+    ATTACHED_STAND_IN,
+    ATTACHED_NONE,         /* it is encoded without */
+    ATTACHED_NONE_FURTHER, /* the same, in a block that predicts further tokens */
+} attached;
+
+/* Attach the entry of a tensor whose encoder can use it. */
+static tamis_status attach(const tamis_quantize_plan *plan, const mix_state *mix,
+                           const tamis_quantize_options *o, tamis_quantize_step *s, attached *what,
+                           tamis_error *err) {
     const tamis_gguf_tensor *t = s->tensor;
-    *is_lacking = false;
+    *what = ATTACHED_OWN;
     if (s->type == t->type) return TAMIS_OK;
     bool is_needed = mix_needs_importance(o->file_type, s->type, s->name);
     if (!is_needed && s->type->importance == TAMIS_IMPORTANCE_IGNORED) return TAMIS_OK;
     const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, t->name);
     bool is_empty = e && !is_counted(e);
+    if (o->imatrix_path && (!e || is_empty) && is_of_further_block(mix, t)) {
+        e = stand_in(plan, mix, t);
+        *what = e ? ATTACHED_STAND_IN : ATTACHED_NONE_FURTHER;
+        if (!e) return TAMIS_OK;
+        is_empty = false;
+    }
     if ((!e || is_empty) && is_needed) return fail_lacking(plan, o, s, is_empty, err);
     if (!e || is_empty) {
-        *is_lacking = !mix_is_output(s->name) && !mix_is_embedding(s->name);
+        if (!mix_is_output(s->name) && !mix_is_embedding(s->name)) *what = ATTACHED_NONE;
         return TAMIS_OK;
     }
     if (!has_shape(e, t)) {
@@ -170,33 +207,56 @@ static tamis_status attach(const tamis_quantize_plan *plan, const tamis_quantize
     return st;
 }
 
-/* One line naming the first few tensors that a matrix was given for but has no data. */
-static void warn_lacking(const tamis_quantize_options *o, const char *names, int64_t n_lacking) {
-    if (n_lacking == 0 || !o->imatrix_path) return;
-    tamis_warn(o->log, "%s has no data for %lld tensors, quantized without: %s%s", o->imatrix_path,
-               (long long)n_lacking, names, n_lacking > N_NAMED ? ", ..." : "");
+/* Names of the first few tensors of a kind. */
+typedef struct name_list {
+    char text[LIST_BYTES];
+    size_t n_text;
+    int64_t n;
+} name_list;
+
+static void list_add(name_list *l, const char *name) {
+    if (l->n++ >= N_NAMED || l->n_text >= sizeof l->text) return;
+    l->n_text += (size_t)snprintf(l->text + l->n_text, sizeof l->text - l->n_text, "%s%s",
+                                  l->n_text ? ", " : "", name);
 }
 
-tamis_status importance_attach(tamis_quantize_plan *plan, const tamis_quantize_options *o,
-                               tamis_error *err) {
-    char names[LIST_BYTES] = "";
-    size_t n_text = 0;
-    int64_t n_lacking = 0;
+/* One line for the tensors that a matrix was given for but has no data of, one for the blocks that
+ * predict further tokens. */
+static void warn_lacking(const tamis_quantize_options *o, const name_list *lacking,
+                         int64_t n_stand_in, const name_list *further) {
+    if (!o->imatrix_path) return;
+    if (lacking->n > 0)
+        tamis_warn(o->log, "%s has no data for %lld tensors, quantized without: %s%s",
+                   o->imatrix_path, (long long)lacking->n, lacking->text,
+                   lacking->n > N_NAMED ? ", ..." : "");
+    if (n_stand_in + further->n > 0)
+        tamis_warn(o->log,
+                   "%s has no data for %lld tensors of the blocks that predict further tokens "
+                   "(imatrix collects it unless told not to): %lld use that of the same tensor in "
+                   "the last layer before, %lld are quantized without%s%s%s",
+                   o->imatrix_path, (long long)(n_stand_in + further->n), (long long)n_stand_in,
+                   (long long)further->n, further->n ? ": " : "", further->text,
+                   further->n > N_NAMED ? ", ..." : "");
+}
+
+tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
+                               const tamis_quantize_options *o, tamis_error *err) {
+    name_list lacking = {.n = 0}, further = {.n = 0};
     if (o->imatrix_path) {
         tamis_status st = load(plan, o, err);
         if (st) return st;
     }
     for (int64_t i = 0; i < plan->n_steps; i++) {
         tamis_quantize_step *s = &plan->steps[i];
-        bool is_lacking;
-        tamis_status st = attach(plan, o, s, &is_lacking, err);
+        attached what;
+        tamis_status st = attach(plan, mix, o, s, &what, err);
         if (st) return st;
         plan->n_with_importance += s->importance != NULL;
-        if (!is_lacking) continue;
-        if (n_lacking++ < N_NAMED)
-            n_text += (size_t)snprintf(names + n_text, sizeof names - n_text, "%s%s",
-                                       n_text ? ", " : "", s->tensor->name);
+        s->is_stand_in = what == ATTACHED_STAND_IN;
+        plan->n_stand_ins += s->is_stand_in;
+        if (what == ATTACHED_NONE) list_add(&lacking, s->tensor->name);
+        if (what == ATTACHED_NONE_FURTHER) list_add(&further, s->tensor->name);
     }
-    warn_lacking(o, names, n_lacking);
+    warn_lacking(o, &lacking, plan->n_stand_ins, &further);
     return TAMIS_OK;
 }

@@ -201,7 +201,7 @@ static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_o
     }
     if (st == TAMIS_OK) st = type_rules_check(rules, plan, o, err);
     if (st == TAMIS_OK) st = check_used(plan, &c, err);
-    if (st == TAMIS_OK) st = importance_attach(plan, o, err);
+    if (st == TAMIS_OK) st = importance_attach(plan, &c.mix, o, err);
     if (st == TAMIS_OK) st = scales_plan(plan, &c.mix, err);
     if (st == TAMIS_OK) sort_steps(plan, o);
     return st;

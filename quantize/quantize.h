@@ -64,6 +64,7 @@ typedef struct tamis_quantize_step {
     const tamis_type *type;                /* in the result */
     const tamis_type *wanted;              /* before the fallback; = type without one */
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
+    bool is_stand_in;                      /* that is the entry of an earlier layer's tensor */
     uint64_t n_bytes;                      /* in the result, without padding */
     const char *remark;                    /* why it is not what one may expect, or NULL */
     struct tamis_tensor_scale *scale;      /* what multiplies its decoded weights, or NULL */
@@ -89,7 +90,7 @@ typedef struct tamis_quantize_plan {
     tamis_imatrix imatrix;               /* entries after include and exclude; empty without */
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
-    int64_t n_encoded, n_fallbacks, n_with_importance, n_native, n_pruned;
+    int64_t n_encoded, n_fallbacks, n_with_importance, n_stand_ins, n_native, n_pruned;
     tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */
     uint64_t file_bytes;       /* exact size of the result, of all its files */
     const tamis_log *log;      /* borrowed; may be NULL */

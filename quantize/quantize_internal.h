@@ -69,15 +69,6 @@ tamis_status layer_map_set_keys(const layer_map *map, const tamis_gguf *source,
                                 const tamis_quantize_options *options, tamis_gguf_writer *w,
                                 tamis_error *err) TAMIS_MUST_USE;
 
-/* --- importance.c: the matrix --- */
-
-/* Load the matrix, drop what --include-weights and --exclude-weights rule out, and give every step
- * its entry; refuses what is missing or unsound. */
-tamis_status importance_attach(tamis_quantize_plan *plan, const tamis_quantize_options *options,
-                               tamis_error *err) TAMIS_MUST_USE;
-/* Rows of importance that an entry holds for a tensor. */
-uint64_t importance_n_matrices(const tamis_imatrix_entry *e, const tamis_gguf_tensor *t);
-
 /* --- mix.c: which type a file type gives a tensor --- */
 
 /* What a model has that the rules ask about, and the running indices they count by. Tensors must
@@ -111,6 +102,17 @@ bool mix_is_embedding(const char *name);
 bool mix_is_output(const char *name);
 /* Layer number of "blk.N.", or -1. */
 int64_t mix_layer_of(const char *name);
+
+/* --- importance.c: the matrix --- */
+
+/* Load the matrix, drop what --include-weights and --exclude-weights rule out, and give every step
+ * its entry; refuses what is missing or unsound. In blocks that predict further tokens, of which
+ * other tools' matrices have nothing, the entry of an earlier layer stands in. */
+tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
+                               const tamis_quantize_options *options,
+                               tamis_error *err) TAMIS_MUST_USE;
+/* Rows of importance that an entry holds for a tensor. */
+uint64_t importance_n_matrices(const tamis_imatrix_entry *e, const tamis_gguf_tensor *t);
 
 /* --- scales.c: scales beside weights --- */
 

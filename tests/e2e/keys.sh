@@ -34,6 +34,10 @@ imatrix merge -q -o merged.gguf im.gguf im.gguf || fail "imatrix merge"
 note merged.gguf
 quantize -q --imatrix im.gguf model.gguf out.gguf Q4_K_M || fail quantize
 note out.gguf model.gguf
+gguf set -q --force -o further.gguf model.gguf qwen3.nextn_predict_layers=u32:1 >/dev/null
+quantize -q --imatrix im.gguf --exclude-weights blk.5. further.gguf out.gguf Q4_K_M 2>/dev/null ||
+    fail "quantize, with stand-ins"
+note out.gguf further.gguf
 quantize -q --sha256 model.gguf hashed.gguf Q8_0 || fail "quantize --sha256"
 note hashed.gguf model.gguf
 quantize -q --shard-tensors 40 model.gguf parts.gguf Q8_0 || fail "quantize --shard-tensors"
