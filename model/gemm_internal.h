@@ -15,6 +15,9 @@ typedef struct tamis_gemm_engine {
     /* c [m][n] (stride ldc) += a [m][k] * b [k][n]. */
     void (*ab)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
                int64_t ldb, float *c, int64_t ldc);
+    /* c [m][n] (stride ldc) += a [k][m]ᵀ * b [k][n]. */
+    void (*atb)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                int64_t ldb, float *c, int64_t ldc);
 } tamis_gemm_engine;
 
 extern const tamis_gemm_engine tamis_gemm_openblas;

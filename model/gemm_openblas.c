@@ -25,10 +25,17 @@ static void ab(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, con
                 a, (blasint)lda, b, (blasint)ldb, 1.0f, c, (blasint)ldc);
 }
 
+static void atb(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                int64_t ldb, float *c, int64_t ldc) {
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, 1.0f,
+                a, (blasint)lda, b, (blasint)ldb, 1.0f, c, (blasint)ldc);
+}
+
 const tamis_gemm_engine tamis_gemm_openblas = {
     .name = "openblas",
     .start = start,
     .kernels = kernels,
     .abt = abt,
     .ab = ab,
+    .atb = atb,
 };

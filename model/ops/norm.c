@@ -26,6 +26,13 @@ void tamis_rms_norm(const float *x, const float *w, int64_t n, float eps, float 
         y[i] = x[i] * scale * w[i];
 }
 
+void tamis_l2_norm(const float *x, int64_t n, float eps, float scale, float *y) {
+    double size = sqrt(sum_of_squares(x, n));
+    float factor = (float)((double)scale / (size > (double)eps ? size : (double)eps));
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * factor;
+}
+
 typedef struct job {
     const float *x; /* [..][n] */
     const int32_t *rows;
