@@ -218,6 +218,11 @@ static tamis_status write_hidden(void *ctx, tamis_checkpoint_writer *w, tamis_er
     return tamis_checkpoint_put(w, state->h, hidden_bytes(state), err);
 }
 
+static tamis_status write_kept(void *ctx, tamis_checkpoint_writer *w, tamis_error *err) {
+    const tamis_pass_state *state = ctx;
+    return tamis_checkpoint_put(w, state->kept, state->n_kept * sizeof *state->kept, err);
+}
+
 static tamis_status write_observers(void *ctx, tamis_checkpoint_writer *w, tamis_error *err) {
     const tamis_pass_state *state = ctx;
     for (int i = 0; i < state->n_observers; i++) {
@@ -228,14 +233,14 @@ static tamis_status write_observers(void *ctx, tamis_checkpoint_writer *w, tamis
     return TAMIS_OK;
 }
 
-static tamis_status read_hidden(tamis_checkpoint_reader *r, const tamis_pass_state *state,
-                                tamis_error *err) {
-    tamis_status st = tamis_checkpoint_section_begin(r, "hidden", err);
-    if (!st) st = tamis_checkpoint_get(r, state->h, hidden_bytes(state), err);
+/* n finite values from the section `name` into dst. */
+static tamis_status read_floats(tamis_checkpoint_reader *r, const char *name, float *dst,
+                                uint64_t n, tamis_error *err) {
+    tamis_status st = tamis_checkpoint_section_begin(r, name, err);
+    if (!st) st = tamis_checkpoint_get(r, dst, n * sizeof *dst, err);
     if (!st) st = tamis_checkpoint_section_end(r, err);
     if (st) return st;
-    const int64_t n = state->n_tokens * state->n_embd;
-    if (tamis_find_nonfinite(state->h, n) < n)
+    if (tamis_find_nonfinite(dst, (int64_t)n) < (int64_t)n)
         return tamis_checkpoint_damaged(r, "a value is not finite", err);
     return TAMIS_OK;
 }
@@ -256,8 +261,10 @@ tamis_status tamis_checkpoint_restore(tamis_checkpoint *cp, tamis_pass_state *st
     if (!cp->has_reader) return TAMIS_OK;
     if (cp->n_stored > state->n_layers)
         return tamis_checkpoint_damaged(r, "more layers than the model has", err);
-    tamis_status st = read_hidden(r, state, err);
+    tamis_status st =
+        read_floats(r, "hidden", state->h, hidden_bytes(state) / sizeof *state->h, err);
     if (!st) st = read_observers(r, state, err);
+    if (!st && state->kept) st = read_floats(r, "kept", state->kept, state->n_kept, err);
     if (!st) st = tamis_checkpoint_reader_end(r, err);
     if (st) return st;
     state->n_done = cp->n_stored;
@@ -297,16 +304,16 @@ tamis_status tamis_checkpoint_save(tamis_checkpoint *cp, const tamis_pass_state 
     if (!is_time(cp, state)) return TAMIS_OK;
     void *ctx = (void *)state;
     const tamis_section sections[] = {
-        {"names", write_names, cp},
-        {"layers", write_progress, ctx},
-        {"hidden", write_hidden, ctx},
-        {"observed", write_observers, ctx},
+        {"names", write_names, cp},    {"layers", write_progress, ctx},
+        {"hidden", write_hidden, ctx}, {"observed", write_observers, ctx},
+        {"kept", write_kept, ctx},
     };
+    const int n_all = sizeof sections / sizeof *sections;
     uint64_t n_bytes = 0;
     tamis_error cause = {0};
     const double before_s = tamis_now_s();
     tamis_status st = tamis_checkpoint_write_file(
-        cp->options.path, sections, sizeof sections / sizeof *sections, &n_bytes, &cause);
+        cp->options.path, sections, state->kept ? n_all : n_all - 1, &n_bytes, &cause);
     cp->started_s = tamis_now_s();
     cp->cost_s = cp->started_s - before_s;
     if (st == TAMIS_INTERRUPTED) return tamis_fail_interrupted(err);

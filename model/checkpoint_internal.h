@@ -12,7 +12,9 @@
 typedef struct tamis_pass_state {
     int64_t n_layers, n_done; /* all, and those that every token went through */
     int64_t n_tokens, n_embd;
-    float *h; /* [n_tokens][n_embd] */
+    float *h;    /* [n_tokens][n_embd] */
+    float *kept; /* [n_kept] keys and values that later layers attend to; NULL: none */
+    uint64_t n_kept;
     const tamis_observer *observers;
     int n_observers;
 } tamis_pass_state;
@@ -22,8 +24,8 @@ typedef struct tamis_pass_state {
  * will be replaced. A file that is no checkpoint is TAMIS_BAD_USAGE. */
 tamis_status tamis_checkpoint_begin(tamis_checkpoint *cp, tamis_error *err) TAMIS_MUST_USE;
 
-/* Fill *state (h, n_done and the observers) from the file that begin found; n_done stays 0 when
- * there is nothing to go on from. TAMIS_BAD_INPUT when it is damaged. */
+/* Fill *state (h, kept, n_done and the observers) from the file that begin found; n_done stays 0
+ * when there is nothing to go on from. TAMIS_BAD_INPUT when it is damaged. */
 tamis_status tamis_checkpoint_restore(tamis_checkpoint *cp, tamis_pass_state *state,
                                       tamis_error *err) TAMIS_MUST_USE;
 

@@ -46,7 +46,7 @@ static int64_t mixer_floats(const tamis_hparams *hp, const tamis_layer_hparams *
         return latent->q_rank + latent->kv_rank + latent->head_rope +
                l->n_head * (latent->head_nope + 2 * latent->head_rope + 2 * latent->kv_rank +
                             latent->head_v);
-    return l->n_head * (l->head_k + l->head_v);
+    return l->n_head * (2 * l->head_k + l->head_v); /* queries and, where there are, gates */
 }
 
 /* Decoded weights of a layer part, buffers of a tile. */
@@ -78,12 +78,14 @@ typedef struct budget_share {
     uint64_t fixed_bytes, state_bytes;
 } budget_share;
 
-/* Hidden states (and the sums of experts) in memory if there is room beside what is fixed. */
+/* Hidden states (the sums of experts, the keys and values that are kept) in memory if there is room
+ * beside what is fixed. */
 static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
     tamis_budget *budget = run->options.budget;
     uint64_t n_bytes = (uint64_t)run->n_tokens * (uint64_t)hp->n_embd * sizeof(float);
-    uint64_t all_bytes = hp->experts.n ? 2 * n_bytes : n_bytes, fixed, available;
+    uint64_t kept_bytes = tamis_run_kept_floats(run) * sizeof(float);
+    uint64_t all_bytes = (hp->experts.n ? 2 * n_bytes : n_bytes) + kept_bytes, fixed, available;
     char shown[32], wanted[32];
     enum { MEGA = 1000000 };
     tamis_status st = fixed_bytes(run, &fixed, err);
@@ -108,6 +110,9 @@ static tamis_status take_states(tamis_run *run, budget_share *taken, tamis_error
     st = tamis_scratch_init(&run->h_memory, n_bytes, !in_memory, NULL, err);
     if (!st && hp->experts.n)
         st = tamis_scratch_init(&run->sums_memory, n_bytes, !in_memory, NULL, err);
+    if (!st && kept_bytes)
+        st = tamis_scratch_init(&run->kv_memory, kept_bytes, !in_memory, NULL, err);
+    run->kept_kv = run->kv_memory.data;
     run->h = run->h_memory.data;
     run->sums = run->sums_memory.data;
     return st;
@@ -240,6 +245,8 @@ static tamis_pass_state state_of(const tamis_run *run) {
                               .n_tokens = run->n_tokens,
                               .n_embd = run->model->hp.n_embd,
                               .h = run->h,
+                              .kept = run->kept_kv,
+                              .n_kept = tamis_run_kept_floats(run),
                               .observers = run->observers,
                               .n_observers = run->n_observers};
 }
@@ -295,6 +302,7 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
     tamis_budget_give(run.options.budget, taken.fixed_bytes + taken.state_bytes);
     tamis_scratch_release(&run.h_memory);
     tamis_scratch_release(&run.sums_memory);
+    tamis_scratch_release(&run.kv_memory);
     for (int i = 0; i < TAMIS_N_ROPES; i++)
         tamis_rope_table_release(&run.ropes[i]);
     for (int i = 0; i < TAMIS_N_BUFFERS; i++)

@@ -45,6 +45,32 @@ int64_t tamis_run_tile_keys(const tamis_run *run) {
     return sequences_per_tile(run) * run->n_ctx;
 }
 
+/* Floats that a token keeps of a layer's keys and values; 0 when no other layer needs them. */
+static int64_t kept_per_token(const tamis_hparams *hp, int64_t layer) {
+    const tamis_layer_hparams *l = &hp->layers[layer];
+    for (int64_t i = layer + 1; i < hp->n_blocks; i++)
+        if (hp->layers[i].kv_from == layer) return l->n_head_kv * (l->head_k + l->head_v);
+    return 0;
+}
+
+uint64_t tamis_run_kept_floats(const tamis_run *run) {
+    int64_t per_token = 0;
+    for (int64_t i = 0; i < run->model->hp.n_blocks; i++)
+        per_token += kept_per_token(&run->model->hp, i);
+    return (uint64_t)run->n_tokens * (uint64_t)per_token;
+}
+
+bool tamis_run_kept_kv(const tamis_run *run, int64_t layer, float **k, float **v) {
+    const tamis_hparams *hp = &run->model->hp;
+    if (!run->kept_kv || kept_per_token(hp, layer) == 0) return false;
+    float *at = run->kept_kv;
+    for (int64_t i = 0; i < layer; i++)
+        at += run->n_tokens * kept_per_token(hp, i);
+    *k = at;
+    *v = at + run->n_tokens * hp->layers[layer].n_head_kv * hp->layers[layer].head_k;
+    return true;
+}
+
 void *tamis_run_buffer(tamis_run *run, tamis_buffer which, int64_t n_elems, size_t elem_bytes,
                        tamis_error *err) {
     uint64_t n_bytes;

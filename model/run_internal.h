@@ -35,9 +35,10 @@ typedef struct tamis_run {
     const tamis_observer *observers;
     int n_observers;
     int64_t n_tokens, n_ctx;
-    float *h;    /* [n_tokens][n_embd] residual stream */
-    float *sums; /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
-    tamis_scratch h_memory, sums_memory;
+    float *h;       /* [n_tokens][n_embd] residual stream */
+    float *sums;    /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
+    float *kept_kv; /* keys and values of the layers that later ones attend to; NULL: none do */
+    tamis_scratch h_memory, sums_memory, kv_memory;
     tamis_rope_table ropes[TAMIS_N_ROPES]; /* by hp.layers[].rope; those no layer uses are empty */
     struct {
         void *data;
@@ -57,6 +58,12 @@ bool tamis_run_next_tile(const tamis_run *run, tamis_tile *tile);
 /* Tokens of the largest tile, and rows of keys that its sequences can have. */
 int64_t tamis_run_tile_tokens(const tamis_run *run);
 int64_t tamis_run_tile_keys(const tamis_run *run);
+
+/* Floats of the keys and values of all tokens of the layers that others attend to (kv_from). */
+uint64_t tamis_run_kept_floats(const tamis_run *run);
+/* Where the keys [n_tokens][n_head_kv * head_k] and values [n_tokens][n_head_kv * head_v] of such a
+ * layer lie, in kept_kv; false when no other layer attends to it. */
+bool tamis_run_kept_kv(const tamis_run *run, int64_t layer, float **k, float **v);
 
 /* A buffer of at least n_elems elements; what it held is lost when it grows. NULL with err when
  * out of memory. Borrowed from the run. */

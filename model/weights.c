@@ -8,7 +8,7 @@
 
 #include "base/checked.h"
 
-enum { ITEM_ELEMS = 65536, NAME_CAP = 96, SOURCES_MAX = 3 * TAMIS_WEIGHTS_MAX };
+enum { ITEM_ELEMS = 65536, NAME_CAP = 192, SOURCES_MAX = 3 * TAMIS_WEIGHTS_MAX };
 
 static int64_t rows_per_item(const tamis_gguf_tensor *t) {
     int64_t rows = ITEM_ELEMS / (int64_t)t->ne[0];
@@ -118,22 +118,36 @@ tamis_status tamis_decode_rows(tamis_pool *pool, const tamis_row_source *sources
     return st;
 }
 
-tamis_weight tamis_weight_find(const tamis_run *run, int64_t layer, const char *stem) {
-    const tamis_gguf *g = run->model->gguf;
-    char prefix[NAME_CAP] = "", name[NAME_CAP * 2];
-    if (layer >= 0) snprintf(prefix, sizeof prefix, "blk.%lld.", (long long)layer);
-    tamis_weight w = {.n_experts = 1, .scale = 1.0f};
-    snprintf(name, sizeof name, "%s%s.weight", prefix, stem);
-    w.tensor = tamis_gguf_find_tensor(g, name);
-    if (!w.tensor) return w;
-    w.n_in = (int64_t)w.tensor->ne[0];
-    w.n_out = (int64_t)w.tensor->ne[1];
-    w.n_experts = (int64_t)w.tensor->ne[2];
-    snprintf(name, sizeof name, "%s%s.bias", prefix, stem);
-    w.bias_tensor = tamis_gguf_find_tensor(g, name);
-    snprintf(name, sizeof name, "%s%s.scale", prefix, stem);
-    w.scale_tensor = tamis_gguf_find_tensor(g, name);
+/* "blk.<layer>.<stem><suffix>" of the model's file, or NULL. */
+static const tamis_gguf_tensor *find_tensor(const tamis_run *run, int64_t layer, const char *stem,
+                                            const char *suffix) {
+    char name[NAME_CAP];
+    if (layer >= 0)
+        snprintf(name, sizeof name, "blk.%lld.%s%s", (long long)layer, stem, suffix);
+    else
+        snprintf(name, sizeof name, "%s%s", stem, suffix);
+    return tamis_gguf_find_tensor(run->model->gguf, name);
+}
+
+static tamis_weight weight_of(const tamis_gguf_tensor *t) {
+    tamis_weight w = {.tensor = t, .n_experts = 1, .scale = 1.0f};
+    if (!t) return w;
+    w.n_in = (int64_t)t->ne[0];
+    w.n_out = (int64_t)t->ne[1];
+    w.n_experts = (int64_t)t->ne[2];
     return w;
+}
+
+tamis_weight tamis_weight_find(const tamis_run *run, int64_t layer, const char *stem) {
+    tamis_weight w = weight_of(find_tensor(run, layer, stem, ".weight"));
+    if (!w.tensor) return w;
+    w.bias_tensor = find_tensor(run, layer, stem, ".bias");
+    w.scale_tensor = find_tensor(run, layer, stem, ".scale");
+    return w;
+}
+
+tamis_weight tamis_weight_find_bare(const tamis_run *run, int64_t layer, const char *name) {
+    return weight_of(find_tensor(run, layer, name, ""));
 }
 
 /* The sources of one weight, each with its place after *n_floats; returns how many. */
@@ -145,7 +159,8 @@ static int add_sources(const tamis_gguf *g, const tamis_weight *w, int64_t exper
     offsets[n++] = *n_floats;
     *n_floats += (uint64_t)w->n_out * (uint64_t)w->n_in;
     if (w->bias_tensor) {
-        sources[n] = (tamis_row_source){.gguf = g, .tensor = w->bias_tensor, .n_rows = 1};
+        sources[n] = (tamis_row_source){
+            .gguf = g, .tensor = w->bias_tensor, .n_rows = 1, .first_row = expert};
         offsets[n++] = *n_floats;
         *n_floats += (uint64_t)w->n_out;
     }

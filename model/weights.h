@@ -20,7 +20,11 @@ typedef struct tamis_weight {
 /* Look up "blk.<layer>.<stem>.weight" ("<stem>.weight" for layer -1) with its .bias and .scale. */
 tamis_weight tamis_weight_find(const tamis_run *run, int64_t layer, const char *stem);
 
-enum { TAMIS_WEIGHTS_MAX = 8 }; /* weights of one call */
+/* Look up a tensor that is no ".weight", by its name after "blk.<layer>." ("ssm_a",
+ * "ssm_dt.bias"); it has neither bias nor scale. */
+tamis_weight tamis_weight_find_bare(const tamis_run *run, int64_t layer, const char *name);
+
+enum { TAMIS_WEIGHTS_MAX = 12 }; /* weights of one call */
 
 /* Decode n weights; those without a tensor are passed over. expert: which matrix of a stack
  * (0 for dense ones). Parallel over rows; read and decoded once.

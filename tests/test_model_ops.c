@@ -64,13 +64,24 @@ static void norm_of_rows(void **state) {
     free(w);
 }
 
+/* Whether the position of pair i is the fourth one, by the words of the reference. */
+static bool is_of_fourth(const tamis_rope_params *p, int64_t i) {
+    const int64_t *s = p->sections;
+    int64_t j = p->sectioning ? i % (s[0] + s[1] + s[2] + s[3]) : 0;
+    if (p->sectioning == TAMIS_SECTIONS_IN_ROW) return j >= s[0] + s[1] + s[2];
+    if (p->sectioning != TAMIS_SECTIONS_IN_TURN) return false;
+    if (j % 3 == 1 && j < 3 * s[1]) return false;
+    if (j % 3 == 2 && j < 3 * s[2]) return false;
+    return !(j % 3 == 0 && j < 3 * s[0]);
+}
+
 /* Rotation by the formula, one pair at a time. */
 static void naive_rope(const tamis_rope_params *p, tamis_rope_kind kind, const float *factors,
                        int64_t position, const float *x, double *y, int64_t n) {
     double pi = acos(-1.0), base = p->freq_base;
-    double d32 = (double)p->n_rot * log((double)p->original_context / (64.0 * pi)) /
+    double d32 = (double)p->n_rot * log((double)p->original_context / (p->beta_fast * 2.0 * pi)) /
                  (2.0 * log(base));
-    double d1 = (double)p->n_rot * log((double)p->original_context / (2.0 * pi)) /
+    double d1 = (double)p->n_rot * log((double)p->original_context / (p->beta_slow * 2.0 * pi)) /
                 (2.0 * log(base));
     double low = fmax(0.0, floor(d32)), high = fmin((double)p->n_rot - 1.0, ceil(d1));
     for (int64_t i = 0; i < n; i++) y[i] = (double)x[i];
@@ -84,7 +95,9 @@ static void naive_rope(const tamis_rope_params *p, tamis_rope_kind kind, const f
             double r = 1.0 - fmin(fmax(t, 0.0), 1.0);
             angle = p->freq_scale * theta * (1.0 - r) + theta * r;
             mscale *= 1.0 + 0.1 * log(1.0 / p->freq_scale);
+            mscale /= 1.0 + p->log_multiplier * 0.1 * log(1.0 / p->freq_scale);
         }
+        if (is_of_fourth(p, i)) angle = 0.0;
         int64_t a = kind == TAMIS_ROPE_NORM ? 2 * i : i;
         int64_t b = kind == TAMIS_ROPE_NORM ? 2 * i + 1 : i + p->n_rot / 2;
         double c = cos(angle) * mscale, s = sin(angle) * mscale;
@@ -119,14 +132,24 @@ static void rope_kinds_and_scalings(void **state) {
     for (int i = 0; i < 12; i++) factors[i] = 1.0f + (float)i / 4.0f;
     tamis_rope_params plain = {.n_rot = 24, .freq_base = 10000.0, .freq_scale = 1.0,
                                .original_context = 64, .attn_factor = 1.0};
-    tamis_rope_params partial = plain, linear = plain, yarn = plain;
+    tamis_rope_params partial = plain, linear = plain, yarn = plain, betas, row = plain, turn;
     partial.n_rot = 10;
     linear.freq_scale = 0.25;
     linear.attn_factor = 1.5;
     yarn.freq_scale = 0.125;
     yarn.scaling = TAMIS_ROPE_YARN;
-    const tamis_rope_params *all[] = {&plain, &partial, &linear, &yarn};
-    for (int i = 0; i < 4; i++)
+    yarn.beta_fast = 32.0;
+    yarn.beta_slow = 1.0;
+    betas = yarn;
+    betas.beta_fast = 4.0;
+    betas.beta_slow = 0.5;
+    betas.log_multiplier = 0.7;
+    row.sectioning = TAMIS_SECTIONS_IN_ROW;
+    memcpy(row.sections, (int64_t[]){4, 2, 1, 2}, sizeof row.sections);
+    turn = row;
+    turn.sectioning = TAMIS_SECTIONS_IN_TURN;
+    const tamis_rope_params *all[] = {&plain, &partial, &linear, &yarn, &betas, &row, &turn};
+    for (int i = 0; i < 7; i++)
         for (int f = 0; f < 2; f++) {
             check_rope(all[i], TAMIS_ROPE_NORM, f ? factors : NULL);
             check_rope(all[i], TAMIS_ROPE_NEOX, f ? factors : NULL);
@@ -137,10 +160,11 @@ static void rope_kinds_and_scalings(void **state) {
 static void naive_attention(const tamis_attention *a, int64_t seq, int64_t query, int64_t head,
                             double *out) {
     int64_t head_kv = head / (a->n_head / a->n_head_kv), n = a->first_pos + query + 1;
-    const float *q = a->q + ((seq * a->n_queries + query) * a->n_head + head) * a->head_k;
-    double total = 0.0;
+    int64_t step = a->q_step ? a->q_step : a->head_k;
+    const float *q = a->q + ((seq * a->n_queries + query) * a->n_head + head) * step;
+    double total = a->sinks ? exp((double)a->sinks[head]) : 0.0;
     for (int64_t d = 0; d < a->head_v; d++) out[d] = 0.0;
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = a->window && n > a->window ? n - a->window : 0; j < n; j++) {
         int64_t row = (seq * a->n_keys_stride + j) * a->n_head_kv + head_kv;
         double s = 0.0;
         for (int64_t d = 0; d < a->head_k; d++)
@@ -153,20 +177,23 @@ static void naive_attention(const tamis_attention *a, int64_t seq, int64_t query
 }
 
 static void check_attention(tamis_pool *pool, int64_t n_seqs, int64_t n_queries,
-                            int64_t first_pos) {
-    enum { HEADS = 6, HEADS_KV = 2, HEAD_K = 16, HEAD_V = 12 };
+                            int64_t first_pos, int64_t window, bool is_special) {
+    enum { HEADS = 6, HEADS_KV = 2, HEAD_K = 16, HEAD_V = 12, STEP = 19 };
+    const float sinks[HEADS] = {0.5f, -40.0f, 3.0f, 60.0f, 0.0f, 1.0f};
     tamis_error err;
     tamis_gemm *gemm = NULL;
     assert_int_equal(tamis_gemm_new("openblas", &gemm, &err), TAMIS_OK);
     int64_t n_keys = first_pos + n_queries + 3;
-    float *q = noise_array(n_seqs * n_queries * HEADS * HEAD_K, 3);
+    float *q = noise_array(n_seqs * n_queries * HEADS * STEP, 3);
     float *k = noise_array(n_seqs * n_keys * HEADS_KV * HEAD_K, 4);
     float *v = noise_array(n_seqs * n_keys * HEADS_KV * HEAD_V, 5);
     float *out = noise_array(n_seqs * n_queries * HEADS * HEAD_V, 6);
     tamis_attention a = {.n_head = HEADS, .n_head_kv = HEADS_KV, .head_k = HEAD_K,
                          .head_v = HEAD_V, .scale = 3.0f, .n_seqs = n_seqs,
                          .n_queries = n_queries, .first_pos = first_pos,
-                         .n_keys_stride = n_keys, .q = q, .k = k, .v = v, .out = out};
+                         .n_keys_stride = n_keys, .q = q, .k = k, .v = v, .out = out,
+                         .window = window, .q_step = is_special ? STEP : 0,
+                         .sinks = is_special ? sinks : NULL};
     float *scratch = noise_array(tamis_attention_scratch(&a, tamis_pool_size(pool)), 7);
     tamis_attention_run(&a, gemm, pool, scratch);
     for (int64_t s = 0; s < n_seqs; s++)
@@ -191,9 +218,14 @@ static void attention_is_exact(void **state) {
     tamis_error err;
     tamis_pool *pool = NULL;
     assert_int_equal(tamis_pool_new(2, &pool, &err), TAMIS_OK);
-    check_attention(NULL, 3, 1, 0);
-    check_attention(pool, 2, 300, 0);
-    check_attention(pool, 1, 100, 457);
+    check_attention(NULL, 3, 1, 0, 0, false);
+    check_attention(pool, 2, 300, 0, 0, false);
+    check_attention(pool, 1, 100, 457, 0, true);
+    check_attention(NULL, 3, 1, 0, 1, true);
+    check_attention(pool, 1, 700, 0, 1, false);
+    check_attention(pool, 2, 400, 0, 24, true);
+    check_attention(pool, 1, 200, 457, 256, false);
+    check_attention(pool, 1, 200, 457, 1000, true);
     tamis_pool_free(pool);
 }
 

@@ -43,8 +43,10 @@ typedef enum tamis_rule_when {
 enum {
     TAMIS_RULE_LAYER = 1, /* one per block, "blk.N." before the name */
     TAMIS_RULE_OPTIONAL = 2,
-    TAMIS_RULE_BIAS = 4,    /* a bias of one value per output may stand beside it */
-    TAMIS_RULE_PRODUCT = 8, /* a weight of matrix products: a scale may stand beside it */
+    TAMIS_RULE_BIAS = 4,       /* a bias of one value per output may stand beside it */
+    TAMIS_RULE_NEEDS_BIAS = 8, /* and must */
+    TAMIS_RULE_PRODUCT = 16,   /* a weight of matrix products: a scale may stand beside it */
+    TAMIS_RULE_BARE = 32,      /* the stem is the whole name: "ssm_a", "ssm_dt.bias" */
 };
 
 typedef struct tamis_tensor_rule {

@@ -124,9 +124,9 @@ static tamis_status read_rope(const tamis_keys *keys, tamis_hparams *hp, tamis_e
     if (!st)
         st = tamis_keys_double(keys, "rope.freq_base", 1e-6, 1e15, 10000.0, &rope->freq_base, err);
     if (!st) st = read_scaling_type(keys, rope, &is_none, err);
-    if (!st) st = tamis_keys_double(keys, "rope.scale_linear", 0.0, 1e9, 0.0, &old_factor, err);
+    if (!st) st = tamis_keys_double(keys, "rope.scale_linear", 1e-6, 1e9, 0.0, &old_factor, err);
     if (!st)
-        st = tamis_keys_double(keys, "rope.scaling.factor", 0.0, 1e9, old_factor, &factor, err);
+        st = tamis_keys_double(keys, "rope.scaling.factor", 1e-6, 1e9, old_factor, &factor, err);
     if (!st)
         st = tamis_keys_int(keys, "rope.scaling.original_context_length", 1, INT32_MAX,
                             hp->context_length, &rope->original_context, err);
@@ -137,6 +137,8 @@ static tamis_status read_rope(const tamis_keys *keys, tamis_hparams *hp, tamis_e
         st = tamis_fail(err, TAMIS_BAD_INPUT,
                         "key '%s.rope.freq_base' is %g; yarn needs more than 1", keys->arch,
                         rope->freq_base);
+    rope->beta_fast = 32.0;
+    rope->beta_slow = 1.0;
     rope->freq_scale = is_none || factor == 0.0 ? 1.0 : 1.0 / factor;
     hp->ropes[TAMIS_ROPE_WINDOW] = *rope;
     return st;
@@ -193,6 +195,25 @@ tamis_status tamis_hparams_read(const tamis_keys *keys, tamis_hparams *hp, tamis
     if (!st) st = read_experts(keys, hp, err);
     if (!st) st = read_vocab(keys, hp, err);
     return st;
+}
+
+tamis_status tamis_hparams_read_sections(const tamis_keys *keys, tamis_rope_sectioning sectioning,
+                                         bool is_needed, tamis_hparams *hp, tamis_error *err) {
+    enum { N_SECTIONS = 4 };
+    const char *suffix = "rope.dimension_sections";
+    int64_t sections[N_SECTIONS] = {0}, sum = 0;
+    tamis_status st = tamis_keys_array(keys, suffix, HEAD_SIZE_MAX, N_SECTIONS, sections, err);
+    if (st) return st;
+    for (int i = 0; i < N_SECTIONS; i++)
+        sum += sections[i];
+    if (is_needed && sum == 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing or all zero", keys->arch,
+                          suffix);
+    for (int i = 0; i < TAMIS_N_ROPES && sum > 0; i++) {
+        hp->ropes[i].sectioning = sectioning;
+        memcpy(hp->ropes[i].sections, sections, sizeof sections);
+    }
+    return TAMIS_OK;
 }
 
 static tamis_status check_attention(const tamis_keys *keys, const tamis_hparams *hp, int64_t i,

@@ -16,6 +16,14 @@ typedef enum tamis_rope_scaling {
     TAMIS_ROPE_LONGROPE,
 } tamis_rope_scaling;
 
+/* Pairs that turn with one of four positions (reference/architectures.md section 1); all positions
+ * of text are the same but the fourth, which is 0. */
+typedef enum tamis_rope_sectioning {
+    TAMIS_SECTIONS_NONE,
+    TAMIS_SECTIONS_IN_ROW,  /* MROPE: one section after the other */
+    TAMIS_SECTIONS_IN_TURN, /* IMROPE: the first three interleaved */
+} tamis_rope_sectioning;
+
 /* Rotary embedding as the file describes it (reference/architectures.md sections 0.1 and 1). */
 typedef struct tamis_rope_params {
     int64_t n_rot; /* rotated elements of a head, even */
@@ -24,6 +32,10 @@ typedef struct tamis_rope_params {
     tamis_rope_scaling scaling;
     int64_t original_context;
     double attn_factor;
+    double beta_fast, beta_slow; /* of yarn */
+    double log_multiplier;       /* of yarn: cos and sin are divided by 1 + this * 0.1 ln factor */
+    tamis_rope_sectioning sectioning;
+    int64_t sections[4]; /* pairs; their sum is positive unless sectioning is NONE */
 } tamis_rope_params;
 
 enum {
@@ -91,7 +103,9 @@ typedef struct tamis_hparams {
     int64_t n_mtp;     /* multi-token prediction, at the end of the blocks */
     int64_t ple_width; /* of an embedding per token and layer; 0 = none */
     float norm_eps;
-    float embd_scale;    /* of the token embedding */
+    float embd_scale;        /* of the token embedding */
+    float temperature_scale; /* queries times 1 + this * ln(floor(position / length) + 1) */
+    int64_t temperature_length;
     float logit_softcap; /* c of c * tanh(logit / c); 0 = none */
     tamis_rope_params ropes[TAMIS_N_ROPES];
     tamis_ssm_hparams ssm;
@@ -107,6 +121,12 @@ typedef struct tamis_hparams {
  * Release hp->layers with free(), also after an error. */
 tamis_status tamis_hparams_read(const tamis_keys *keys, tamis_hparams *hp,
                                 tamis_error *err) TAMIS_MUST_USE;
+
+/* Sections of the rotated pairs from rope.dimension_sections (exactly four numbers) into all ropes.
+ * All zero: TAMIS_SECTIONS_NONE, or TAMIS_BAD_INPUT when is_needed; likewise when absent. */
+tamis_status tamis_hparams_read_sections(const tamis_keys *keys, tamis_rope_sectioning sectioning,
+                                         bool is_needed, tamis_hparams *hp,
+                                         tamis_error *err) TAMIS_MUST_USE;
 
 /* What must hold of every block once the family had its say: heads share key heads evenly, no more
  * of a head is rotated than there is, kv_from names an own earlier layer of the same shape. */

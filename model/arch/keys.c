@@ -72,3 +72,14 @@ tamis_status tamis_keys_per_block(const tamis_keys *keys, const char *suffix, in
     }
     return TAMIS_OK;
 }
+
+tamis_status tamis_keys_array(const tamis_keys *keys, const char *suffix, int64_t hi, int64_t n,
+                              int64_t *values, tamis_error *err) {
+    char key[TAMIS_KEY_CAP];
+    tamis_gguf_kv kv;
+    if (tamis_gguf_find(keys->gguf, tamis_keys_name(keys, suffix, key), &kv) &&
+        kv.kind != TAMIS_GGUF_ARRAY)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s' is no array; expected %lld numbers", key,
+                          (long long)n);
+    return tamis_keys_per_block(keys, suffix, hi, n, values, 1, err);
+}

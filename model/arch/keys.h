@@ -40,4 +40,9 @@ tamis_status tamis_keys_per_block(const tamis_keys *keys, const char *suffix, in
                                   int64_t n_blocks, int64_t *values, int64_t stride,
                                   tamis_error *err) TAMIS_MUST_USE;
 
+/* An array of exactly n numbers within 0 to hi into values [n]; left as they are when the key is
+ * absent. */
+tamis_status tamis_keys_array(const tamis_keys *keys, const char *suffix, int64_t hi, int64_t n,
+                              int64_t *values, tamis_error *err) TAMIS_MUST_USE;
+
 #endif

@@ -86,40 +86,66 @@ static const tamis_gguf_tensor *find(const tamis_gguf *g, int64_t layer, const c
     return tamis_gguf_find_tensor(g, name);
 }
 
-static tamis_status check_rule(const subject *m, const tamis_tensor_rule *rule, int64_t layer,
-                               const int64_t dims[TAMIS_N_DIMS], tamis_error *err) {
-    char name[NAME_CAP], wanted[SHAPE_CAP];
-    uint64_t ne[4] = {1, 1, 1, 1}, one[4] = {1, 1, 1, 1};
-    for (int i = 0; i < 3; i++)
-        ne[i] = (uint64_t)dims[rule->ne[i]];
-    if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) return TAMIS_OK;
-    const tamis_gguf_tensor *t = find(m->gguf, layer, rule->stem, ".weight", name);
-    if (!t && (rule->flags & TAMIS_RULE_OPTIONAL)) return TAMIS_OK;
-    if (!t)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "tensor '%s' is missing; architecture '%s' needs it with shape %s", name,
-                          m->arch->name, show_shape(ne, wanted));
-    tamis_status st = check_tensor(t, ne, err);
-    if (!st && (rule->flags & TAMIS_RULE_BIAS)) {
-        t = find(m->gguf, layer, rule->stem, ".bias", name);
-        one[0] = ne[1];
-        if (t) st = check_tensor(t, one, err);
-    }
-    if (!st && (rule->flags & TAMIS_RULE_PRODUCT)) {
-        t = find(m->gguf, layer, rule->stem, ".scale", name);
-        one[0] = ne[2];
-        if (t) st = check_tensor(t, one, err);
+static const char *suffix_of(const tamis_tensor_rule *rule) {
+    return rule->flags & TAMIS_RULE_BARE ? "" : ".weight";
+}
+
+static tamis_status fail_missing(const subject *m, const char *name, const uint64_t ne[4],
+                                 tamis_error *err) {
+    char wanted[SHAPE_CAP];
+    return tamis_fail(err, TAMIS_BAD_INPUT,
+                      "tensor '%s' is missing; architecture '%s' needs it with shape %s", name,
+                      m->arch->name, show_shape(ne, wanted));
+}
+
+/* What may or must stand beside a weight of shape ne: one bias per output of each matrix, one scale
+ * per matrix. */
+static tamis_status check_companions(const subject *m, const tamis_tensor_rule *rule, int64_t layer,
+                                     const uint64_t ne[4], tamis_error *err) {
+    const uint64_t bias[4] = {ne[1], ne[2], 1, 1}, scale[4] = {ne[2], 1, 1, 1};
+    const struct {
+        unsigned flags;
+        const char *suffix;
+        const uint64_t *ne;
+    } companions[] = {
+        {TAMIS_RULE_BIAS | TAMIS_RULE_NEEDS_BIAS, ".bias", bias},
+        {TAMIS_RULE_PRODUCT, ".scale", scale},
+    };
+    char name[NAME_CAP];
+    tamis_status st = TAMIS_OK;
+    for (int i = 0; i < 2 && !st; i++) {
+        if (!(rule->flags & companions[i].flags)) continue;
+        const tamis_gguf_tensor *t = find(m->gguf, layer, rule->stem, companions[i].suffix, name);
+        if (t)
+            st = check_tensor(t, companions[i].ne, err);
+        else if (rule->flags & companions[i].flags & TAMIS_RULE_NEEDS_BIAS)
+            st = fail_missing(m, name, companions[i].ne, err);
     }
     return st;
 }
 
+static tamis_status check_rule(const subject *m, const tamis_tensor_rule *rule, int64_t layer,
+                               const int64_t dims[TAMIS_N_DIMS], tamis_error *err) {
+    char name[NAME_CAP];
+    uint64_t ne[4] = {1, 1, 1, 1};
+    for (int i = 0; i < 3; i++)
+        ne[i] = (uint64_t)dims[rule->ne[i]];
+    if (rule->unless && find(m->gguf, layer, rule->unless, ".weight", name)) return TAMIS_OK;
+    const tamis_gguf_tensor *t = find(m->gguf, layer, rule->stem, suffix_of(rule), name);
+    if (!t && (rule->flags & TAMIS_RULE_OPTIONAL)) return TAMIS_OK;
+    if (!t) return fail_missing(m, name, ne, err);
+    tamis_status st = check_tensor(t, ne, err);
+    return st ? st : check_companions(m, rule, layer, ne, err);
+}
+
 /* Whether `rest` ("attn_q.bias") is a tensor of this rule. */
 static bool is_of_rule(const tamis_tensor_rule *rule, const char *rest) {
+    const unsigned any_bias = TAMIS_RULE_BIAS | TAMIS_RULE_NEEDS_BIAS;
     size_t n = strlen(rule->stem);
     if (strncmp(rule->stem, rest, n) != 0) return false;
     rest += n;
-    return strcmp(rest, ".weight") == 0 ||
-           ((rule->flags & TAMIS_RULE_BIAS) && strcmp(rest, ".bias") == 0) ||
+    return strcmp(rest, suffix_of(rule)) == 0 ||
+           ((rule->flags & any_bias) && strcmp(rest, ".bias") == 0) ||
            ((rule->flags & TAMIS_RULE_PRODUCT) &&
             (strcmp(rest, ".scale") == 0 || strcmp(rest, ".input_scale") == 0));
 }

@@ -12,6 +12,14 @@ static int64_t min_i64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t q_step(const tamis_attention *a) {
+    return a->q_step ? a->q_step : a->head_k;
+}
+
 /* What a worker holds for one block of queries. */
 typedef struct block {
     float *scores; /* [BLOCK_Q][BLOCK_K] */
@@ -24,23 +32,25 @@ int64_t tamis_attention_scratch(const tamis_attention *a, int n_workers) {
     return (int64_t)n_workers * BLOCK_Q * (BLOCK_K + a->head_v);
 }
 
-/* Scores of one query to their weights e^(s - m), m the larger of `maximum` and the scores;
- * those from n_visible on become 0. Returns m; *sum is the sum of the weights. */
-static float soften(float *s, int64_t n, int64_t n_visible, float maximum, double *sum) {
+/* Scores of one query to their weights e^(s - m), m the larger of `maximum` and the scores of
+ * first .. end - 1; the others become 0. Returns m; *sum is the sum of the weights. */
+static float soften(float *s, int64_t n, int64_t first, int64_t end, float maximum, double *sum) {
     float tops[LANES], m = maximum;
     for (int j = 0; j < LANES; j++)
         tops[j] = maximum;
-    int64_t i = 0;
-    for (; i + LANES <= n_visible; i += LANES) /* lanes hide the latency of each comparison */
+    int64_t i = first;
+    for (; i + LANES <= end; i += LANES) /* lanes hide the latency of each comparison */
         for (int j = 0; j < LANES; j++)
             tops[j] = s[i + j] > tops[j] ? s[i + j] : tops[j];
-    for (; i < n_visible; i++)
+    for (; i < end; i++)
         m = s[i] > m ? s[i] : m;
     for (int j = 0; j < LANES; j++)
         m = tops[j] > m ? tops[j] : m;
-    for (i = 0; i < n_visible; i++)
+    for (i = first; i < end; i++)
         s[i] = tamis_exp(s[i] - m);
-    for (i = n_visible; i < n; i++)
+    for (i = 0; i < first; i++)
+        s[i] = 0.0f;
+    for (i = end; i < n; i++)
         s[i] = 0.0f;
     double lanes[LANES] = {0};
     for (i = 0; i + LANES <= n; i += LANES)
@@ -58,15 +68,16 @@ static float soften(float *s, int64_t n, int64_t n_visible, float maximum, doubl
 static void add_keys(const tamis_attention *a, const tamis_gemm_engine *engine, block *b,
                      const float *q, int64_t n_q, int64_t pos, const float *k, const float *v,
                      int64_t first_key, int64_t n_k) {
-    engine->abt(n_q, n_k, a->head_k, a->scale, q, a->n_head * a->head_k, k,
+    engine->abt(n_q, n_k, a->head_k, a->scale, q, a->n_head * q_step(a), k,
                 a->n_head_kv * a->head_k, b->scores, BLOCK_K, 0);
     for (int64_t i = 0; i < n_q; i++) {
-        int64_t n_visible = min_i64(n_k, pos + i - first_key + 1);
-        if (n_visible < 0) n_visible = 0;
+        int64_t end = max_i64(0, min_i64(n_k, pos + i - first_key + 1));
+        int64_t first = a->window ? pos + i - a->window + 1 - first_key : 0;
+        first = min_i64(max_i64(0, first), end);
         double sum;
         float before = b->maximum[i];
-        float m = soften(b->scores + i * BLOCK_K, n_k, n_visible, before, &sum);
-        if (m > before && first_key > 0) {
+        float m = soften(b->scores + i * BLOCK_K, n_k, first, end, before, &sum);
+        if (m > before && b->denominator[i] > 0.0) {
             float shrink = tamis_exp(before - m);
             b->denominator[i] *= (double)shrink;
             for (int64_t d = 0; d < a->head_v; d++)
@@ -86,15 +97,18 @@ static void attend(const tamis_attention *a, const tamis_gemm_engine *engine, in
     int64_t head_kv = head / (a->n_head / a->n_head_kv);
     int64_t row = i_seq * a->n_queries + first, key_row = i_seq * a->n_keys_stride;
     int64_t pos = a->first_pos + first, n_keys = pos + n_q;
-    const float *q = a->q + (row * a->n_head + head) * a->head_k;
+    const float *q = a->q + (row * a->n_head + head) * q_step(a);
     const float *k = a->k + (key_row * a->n_head_kv + head_kv) * a->head_k;
     const float *v = a->v + (key_row * a->n_head_kv + head_kv) * a->head_v;
     block b = {.scores = scratch, .sums = scratch + BLOCK_Q * BLOCK_K};
-    for (int64_t i = 0; i < n_q; i++)
-        b.maximum[i] = -3.0e38f;
+    for (int64_t i = 0; i < n_q; i++) { /* a sink is a key of value 0 before all others */
+        b.maximum[i] = a->sinks ? a->sinks[head] : -3.0e38f;
+        b.denominator[i] = a->sinks ? 1.0 : 0.0;
+    }
     for (int64_t i = 0; i < n_q * a->head_v; i++)
         b.sums[i] = 0.0f;
-    for (int64_t key = 0; key < n_keys; key += BLOCK_K)
+    int64_t first_seen = a->window ? max_i64(0, pos - a->window + 1) : 0;
+    for (int64_t key = first_seen / BLOCK_K * BLOCK_K; key < n_keys; key += BLOCK_K)
         add_keys(a, engine, &b, q, n_q, pos, k + key * a->n_head_kv * a->head_k,
                  v + key * a->n_head_kv * a->head_v, key, min_i64(BLOCK_K, n_keys - key));
     for (int64_t i = 0; i < n_q; i++) {

@@ -38,6 +38,11 @@ static inline float tamis_exp(float given) {
     return e * power + (given - given);
 }
 
+/* The logistic function. */
+static inline float tamis_sigmoid(float x) {
+    return 1.0f / (1.0f + tamis_exp(-x));
+}
+
 /* x times the logistic function of x. */
 static inline float tamis_silu(float x) {
     return x / (1.0f + tamis_exp(-x));

@@ -22,8 +22,12 @@ static double sum_of_squares(const float *x, int64_t n) {
 
 void tamis_rms_norm(const float *x, const float *w, int64_t n, float eps, float *y) {
     float scale = (float)(1.0 / sqrt(sum_of_squares(x, n) / (double)n + (double)eps));
-    for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] * scale * w[i];
+    if (w)
+        for (int64_t i = 0; i < n; i++)
+            y[i] = x[i] * scale * w[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            y[i] = x[i] * scale;
 }
 
 void tamis_l2_norm(const float *x, int64_t n, float eps, float scale, float *y) {
@@ -36,7 +40,7 @@ void tamis_l2_norm(const float *x, int64_t n, float eps, float scale, float *y) 
 typedef struct job {
     const float *x; /* [..][n] */
     const int32_t *rows;
-    const float *w; /* [n] */
+    const float *w; /* [n] or NULL */
     float *y;       /* [n_rows][n] */
     int64_t n_rows, n;
     float eps;

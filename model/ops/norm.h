@@ -6,7 +6,8 @@
 
 #include "base/threads.h"
 
-/* y_i = x_i / sqrt(mean(x^2) + eps) * w_i over n elements; the sum in f64. y may be x. */
+/* y_i = x_i / sqrt(mean(x^2) + eps) * w_i over n elements; the sum in f64. y may be x;
+ * w may be NULL for a plain norm. */
 void tamis_rms_norm(const float *x, const float *w, int64_t n, float eps, float *y);
 
 /* y_i = x_i / max(sqrt(sum(x^2)), eps) * scale over n elements; the sum in f64. y may be x. */

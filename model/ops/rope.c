@@ -22,24 +22,34 @@ static double yarn_share(double low, double high, int64_t i) {
     return 1.0 - (t < 0.0 ? 0.0 : t > 1.0 ? 1.0 : t);
 }
 
+/* Whether a pair has the position of a text token; the fourth position of text is 0. */
+static bool turns_with_text(const tamis_rope_params *p, int64_t i) {
+    const int64_t *s = p->sections;
+    int64_t n_three = s[0] + s[1] + s[2];
+    if (p->sectioning == TAMIS_SECTIONS_NONE) return true;
+    int64_t j = i % (n_three + s[3]);
+    return p->sectioning == TAMIS_SECTIONS_IN_TURN ? j < 3 * s[j % 3] : j < n_three;
+}
+
 /* Angle per position of every pair, into frequencies [n_rot/2]; returns mscale. */
 static double fill_frequencies(const tamis_rope_params *p, const float *factors,
                                double *frequencies) {
     bool is_yarn = p->scaling == TAMIS_ROPE_YARN;
-    enum { BETA_FAST = 32, BETA_SLOW = 1 };
     double low = 0.0, high = 0.0;
     if (is_yarn) {
-        low = fmax(0.0, floor(yarn_pair(p, BETA_FAST)));
-        high = fmin((double)p->n_rot - 1.0, ceil(yarn_pair(p, BETA_SLOW)));
+        low = fmax(0.0, floor(yarn_pair(p, p->beta_fast)));
+        high = fmin((double)p->n_rot - 1.0, ceil(yarn_pair(p, p->beta_slow)));
     }
     for (int64_t i = 0; i < p->n_rot / 2; i++) {
         double theta = pow(p->freq_base, -2.0 * (double)i / (double)p->n_rot);
         if (factors) theta /= (double)factors[i];
         double share = is_yarn ? yarn_share(low, high, i) : 0.0;
         frequencies[i] = p->freq_scale * theta * (1.0 - share) + theta * share;
+        if (!turns_with_text(p, i)) frequencies[i] = 0.0;
     }
-    bool is_stretched = is_yarn && p->freq_scale < 1.0;
-    return p->attn_factor * (is_stretched ? 1.0 + 0.1 * log(1.0 / p->freq_scale) : 1.0);
+    if (!is_yarn || p->freq_scale >= 1.0) return p->attn_factor;
+    double stretch = 0.1 * log(1.0 / p->freq_scale);
+    return p->attn_factor * (1.0 + stretch) / (1.0 + p->log_multiplier * stretch);
 }
 
 tamis_status tamis_rope_table_init(tamis_rope_table *table, tamis_rope_kind kind,

@@ -1,11 +1,14 @@
 /* self_attention.c - see self_attention.h. Tiles ascend, so the keys and values of a long
- * sequence are there when a later piece of it asks for them, and only one sequence's are held.
- * Formulas: reference/architectures.md sections 1, 2 and 5. Bound: compute. */
+ * sequence are there when a later piece of it asks for them, and only one sequence's are held;
+ * those of a layer that later layers attend to are kept for all tokens (tamis_run_kept_kv).
+ * Formulas: reference/architectures.md sections 1, 2, 5, 8, 12 and 13. Bound: compute. */
 #include "model/ops/self_attention.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "model/ops/attention.h"
+#include "model/ops/exp.h"
 #include "model/ops/norm.h"
 #include "model/ops/residual.h"
 #include "model/weights.h"
@@ -13,11 +16,15 @@
 enum { TOKENS_PER_ITEM = 8 };
 
 typedef struct part {
-    tamis_weight norm, q, k, v, qkv, q_norm, k_norm, output;
+    tamis_weight norm, q, k, v, qkv, q_norm, k_norm, sinks, output, post_norm;
     const tamis_attention_style *style;
+    const tamis_layer_hparams *hp;
     const tamis_rope_table *rope;
-    int64_t layer, n_head, n_head_kv, head_k, head_v;
-    int64_t n_keys; /* rows of k and v per sequence */
+    int64_t layer, n_embd;
+    int64_t q_step;         /* floats from one query head to the next */
+    int64_t n_keys;         /* rows of k and v per sequence */
+    bool is_borrower;       /* keys and values are another layer's */
+    float *kept_k, *kept_v; /* of all tokens; NULL: only those of a tile's sequences */
     float *normed, *q_rows, *k_rows, *v_rows, *heads, *out;
     float *scratch; /* of tamis_attention_run() */
 } part;
@@ -32,49 +39,54 @@ static tamis_weight slice(const tamis_weight *fused, int64_t first, int64_t n_ou
 }
 
 static tamis_status load(tamis_run *run, part *p, tamis_error *err) {
-    struct {
+    const tamis_attention_style *style = p->style;
+    const bool owns = !p->is_borrower;
+    const struct {
         tamis_weight *weight;
-        const char *stem;
+        const char *stem; /* NULL: not used */
     } wanted[] = {
-        {&p->norm, p->style->norm ? p->style->norm : "attn_norm"},
+        {&p->norm, style->norm ? style->norm : "attn_norm"},
         {&p->q, "attn_q"},
-        {&p->k, "attn_k"},
-        {&p->v, "attn_v"},
-        {&p->qkv, "attn_qkv"},
+        {&p->k, owns ? "attn_k" : NULL},
+        {&p->v, owns ? "attn_v" : NULL},
+        {&p->qkv, owns ? "attn_qkv" : NULL},
         {&p->q_norm, "attn_q_norm"},
-        {&p->k_norm, "attn_k_norm"},
+        {&p->k_norm, owns ? "attn_k_norm" : NULL},
+        {&p->sinks, "attn_sinks"},
         {&p->output, "attn_output"},
+        {&p->post_norm, style->post_norm},
     };
     enum { N = sizeof wanted / sizeof wanted[0] };
     tamis_weight *all[N];
     for (int i = 0; i < N; i++) {
-        *wanted[i].weight = tamis_weight_find(run, p->layer, wanted[i].stem);
+        if (wanted[i].stem) *wanted[i].weight = tamis_weight_find(run, p->layer, wanted[i].stem);
         all[i] = wanted[i].weight;
     }
     tamis_status st = tamis_weights_load(run, all, N, 0, err);
     if (st || !p->qkv.tensor) return st;
-    int64_t n_q = p->n_head * p->head_k, n_k = p->n_head_kv * p->head_k;
+    int64_t n_q = p->hp->n_head * p->hp->head_k, n_k = p->hp->n_head_kv * p->hp->head_k;
     p->q = slice(&p->qkv, 0, n_q);
     p->k = slice(&p->qkv, n_q, n_k);
-    p->v = slice(&p->qkv, n_q + n_k, p->n_head_kv * p->head_v);
+    p->v = slice(&p->qkv, n_q + n_k, p->hp->n_head_kv * p->hp->head_v);
     return TAMIS_OK;
 }
 
 static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
+    const tamis_layer_hparams *l = p->hp;
     int64_t n = tamis_run_tile_tokens(run), n_keys = tamis_run_tile_keys(run);
-    int64_t n_embd = run->model->hp.n_embd;
-    tamis_attention sizes = {.head_v = p->head_v};
+    tamis_attention sizes = {.head_v = l->head_v};
+    if (tamis_run_kept_kv(run, l->kv_from, &p->kept_k, &p->kept_v)) n_keys = 0;
     struct {
         float **at;
         tamis_buffer which;
         int64_t n;
     } wanted[] = {
-        {&p->normed, TAMIS_BUFFER_NORMED, n * n_embd},
-        {&p->q_rows, TAMIS_BUFFER_Q, n * p->n_head * p->head_k},
-        {&p->k_rows, TAMIS_BUFFER_K, n_keys * p->n_head_kv * p->head_k},
-        {&p->v_rows, TAMIS_BUFFER_V, n_keys * p->n_head_kv * p->head_v},
-        {&p->heads, TAMIS_BUFFER_HEADS, n * p->n_head * p->head_v},
-        {&p->out, TAMIS_BUFFER_OUT, n * n_embd},
+        {&p->normed, TAMIS_BUFFER_NORMED, n * p->n_embd},
+        {&p->q_rows, TAMIS_BUFFER_Q, n * l->n_head * p->q_step},
+        {&p->k_rows, TAMIS_BUFFER_K, n_keys * l->n_head_kv * l->head_k},
+        {&p->v_rows, TAMIS_BUFFER_V, n_keys * l->n_head_kv * l->head_v},
+        {&p->heads, TAMIS_BUFFER_HEADS, n * l->n_head * l->head_v},
+        {&p->out, TAMIS_BUFFER_OUT, n * p->n_embd},
         {&p->scratch, TAMIS_BUFFER_SCORES,
          tamis_attention_scratch(&sizes, tamis_pool_size(run->pool))},
     };
@@ -85,39 +97,94 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
     return TAMIS_OK;
 }
 
-/* Norm and rotation of the query and key heads of a tile, in place. */
-typedef struct turn_job {
+/* A tile on its way: its keys and values start at those of its first sequence's first token. */
+typedef struct tile_job {
     const tamis_run *run;
     const part *p;
     const tamis_tile *tile;
-} turn_job;
+    float *k, *v; /* [n_seqs][n_keys][n_head_kv * head] */
+} tile_job;
 
-static void turn_heads(const turn_job *j, const tamis_weight *norm, float *x, int64_t n_heads,
-                       int64_t position) {
-    int64_t size = j->p->head_k;
-    for (int64_t h = 0; norm->tensor && h < n_heads; h++)
-        tamis_rms_norm(x + h * size, norm->w, size, j->run->model->hp.norm_eps, x + h * size);
-    tamis_rope_apply(j->p->rope, position, x, n_heads, size);
+static tile_job job_of(const tamis_run *run, const part *p, const tamis_tile *tile) {
+    int64_t first = tile->first - tile->first_pos, n_head_kv = p->hp->n_head_kv;
+    tile_job j = {.run = run, .p = p, .tile = tile, .k = p->k_rows, .v = p->v_rows};
+    if (p->kept_k) {
+        j.k = p->kept_k + first * n_head_kv * p->hp->head_k;
+        j.v = p->kept_v + first * n_head_kv * p->hp->head_v;
+    }
+    return j;
 }
 
-/* Row of the key buffer that belongs to token i of a tile. */
+static void norm_heads(const tile_job *j, const float *w, float *x, int64_t n_heads, int64_t size,
+                       int64_t step) {
+    for (int64_t h = 0; h < n_heads; h++)
+        tamis_rms_norm(x + h * step, w, size, j->run->model->hp.norm_eps, x + h * step);
+}
+
+/* Queries far into a long context grow with the logarithm of their position. */
+static void heat_queries(const tile_job *j, float *q, int64_t position) {
+    const tamis_hparams *hp = &j->run->model->hp;
+    if (hp->temperature_scale == 0.0f) return;
+    double factor = 1.0 + (double)hp->temperature_scale *
+                              log((double)(position / hp->temperature_length) + 1.0);
+    for (int64_t i = 0; i < j->p->hp->n_head * j->p->q_step; i++)
+        q[i] *= (float)factor;
+}
+
+/* Row of the keys that belongs to token i of a tile. */
 static int64_t key_row(const part *p, const tamis_tile *tile, int64_t i) {
     int64_t seq = i / tile->n_seq_tokens;
     return seq * p->n_keys + tile->first_pos + i % tile->n_seq_tokens;
 }
 
+/* Norm and rotation of the heads of token i, in place. */
+static void turn_token(const tile_job *j, int64_t i) {
+    const part *p = j->p;
+    const tamis_layer_hparams *l = p->hp;
+    int64_t position = j->tile->first_pos + i % j->tile->n_seq_tokens;
+    float *q = p->q_rows + i * l->n_head * p->q_step;
+    if (p->q_norm.tensor) norm_heads(j, p->q_norm.w, q, l->n_head, l->head_k, p->q_step);
+    tamis_rope_apply(p->rope, position, q, l->n_head, p->q_step);
+    heat_queries(j, q, position);
+    if (p->is_borrower) return;
+    int64_t row = key_row(p, j->tile, i);
+    float *k = j->k + row * l->n_head_kv * l->head_k, *v = j->v + row * l->n_head_kv * l->head_v;
+    if (!p->v.tensor) memcpy(v, k, (size_t)(l->n_head_kv * l->head_v) * sizeof *v);
+    if (p->style->norms_values) norm_heads(j, NULL, v, l->n_head_kv, l->head_v, l->head_v);
+    if (p->k_norm.tensor) norm_heads(j, p->k_norm.w, k, l->n_head_kv, l->head_k, l->head_k);
+    tamis_rope_apply(p->rope, position, k, l->n_head_kv, l->head_k);
+}
+
+/* The attended values of token i times the logistic function of its gates. */
+static void gate_token(const tile_job *j, int64_t i) {
+    const part *p = j->p;
+    const tamis_layer_hparams *l = p->hp;
+    for (int64_t h = 0; h < l->n_head; h++) {
+        const float *gate = p->q_rows + (i * l->n_head + h) * p->q_step + l->head_k;
+        float *heads = p->heads + (i * l->n_head + h) * l->head_v;
+        for (int64_t d = 0; d < l->head_v; d++)
+            heads[d] *= tamis_sigmoid(gate[d]);
+    }
+}
+
 static void turn_tokens(void *ctx, int64_t i_item, int i_worker) {
     (void)i_worker;
-    const turn_job *j = ctx;
-    const part *p = j->p;
+    const tile_job *j = ctx;
     int64_t end = (i_item + 1) * TOKENS_PER_ITEM;
-    if (end > j->tile->n_tokens) end = j->tile->n_tokens;
-    for (int64_t i = i_item * TOKENS_PER_ITEM; i < end; i++) {
-        int64_t position = j->tile->first_pos + i % j->tile->n_seq_tokens;
-        turn_heads(j, &p->q_norm, p->q_rows + i * p->n_head * p->head_k, p->n_head, position);
-        turn_heads(j, &p->k_norm, p->k_rows + key_row(p, j->tile, i) * p->n_head_kv * p->head_k,
-                   p->n_head_kv, position);
-    }
+    for (int64_t i = i_item * TOKENS_PER_ITEM; i < end && i < j->tile->n_tokens; i++)
+        turn_token(j, i);
+}
+
+static void gate_tokens(void *ctx, int64_t i_item, int i_worker) {
+    (void)i_worker;
+    const tile_job *j = ctx;
+    int64_t end = (i_item + 1) * TOKENS_PER_ITEM;
+    for (int64_t i = i_item * TOKENS_PER_ITEM; i < end && i < j->tile->n_tokens; i++)
+        gate_token(j, i);
+}
+
+static int64_t n_items(const tamis_tile *tile) {
+    return (tile->n_tokens + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM;
 }
 
 /* One of the three products; stage names its output in messages. */
@@ -132,73 +199,83 @@ static tamis_status project(tamis_run *run, const part *p, const tamis_weight *w
 
 /* Queries, keys and values of a tile. Keys of whole sequences and of a piece of one both lie
  * behind each other from the first one's row on. */
-static tamis_status make_qkv(tamis_run *run, const part *p, const tamis_tile *tile,
-                             tamis_error *err) {
-    int64_t row = key_row(p, tile, 0);
-    tamis_status st = project(run, p, &p->q, tile, p->q_rows, "the attn_q product", err);
-    if (!st)
-        st = project(run, p, &p->k, tile, p->k_rows + row * p->k.n_out, "the attn_k product", err);
-    if (!st)
-        st = project(run, p, &p->v, tile, p->v_rows + row * p->v.n_out, "the attn_v product", err);
-    if (st) return st;
-    turn_job j = {.run = run, .p = p, .tile = tile};
-    tamis_pool_run(run->pool, (tile->n_tokens + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, turn_tokens,
-                   &j);
-    return TAMIS_OK;
+static tamis_status make_qkv(tamis_run *run, tile_job *j, tamis_error *err) {
+    const part *p = j->p;
+    int64_t row = key_row(p, j->tile, 0);
+    tamis_status st = project(run, p, &p->q, j->tile, p->q_rows, "the attn_q product", err);
+    if (!st && p->k.tensor)
+        st = project(run, p, &p->k, j->tile, j->k + row * p->k.n_out, "the attn_k product", err);
+    if (!st && p->v.tensor)
+        st = project(run, p, &p->v, j->tile, j->v + row * p->v.n_out, "the attn_v product", err);
+    if (!st) tamis_pool_run(run->pool, n_items(j->tile), turn_tokens, j);
+    return st;
+}
+
+static tamis_status attend(tamis_run *run, tile_job *j, tamis_error *err) {
+    const part *p = j->p;
+    const tamis_layer_hparams *l = p->hp;
+    double scale = p->style->scale;
+    tamis_attention a = {
+        .n_head = l->n_head,
+        .n_head_kv = l->n_head_kv,
+        .head_k = l->head_k,
+        .head_v = l->head_v,
+        .scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt((double)l->head_k)),
+        .window = l->window,
+        .q_step = p->q_step,
+        .n_seqs = j->tile->n_seqs,
+        .n_queries = j->tile->n_seq_tokens,
+        .first_pos = j->tile->first_pos,
+        .n_keys_stride = p->n_keys,
+        .q = p->q_rows,
+        .k = j->k,
+        .v = j->v,
+        .sinks = p->sinks.tensor ? p->sinks.w : NULL,
+        .out = p->heads,
+    };
+    tamis_attention_run(&a, run->gemm, run->pool, p->scratch);
+    if (p->style->is_gated) tamis_pool_run(run->pool, n_items(j->tile), gate_tokens, j);
+    return tamis_interrupted() ? tamis_fail_interrupted(err) : TAMIS_OK;
 }
 
 static tamis_status run_tile(tamis_run *run, const part *p, const tamis_tile *tile,
                              tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
-    float *x = run->h + tile->first * hp->n_embd;
-    tamis_rms_norm_rows(run->pool, x, NULL, p->norm.w, tile->n_tokens, hp->n_embd, hp->norm_eps,
-                        p->normed);
+    int64_t n = tile->n_tokens;
+    float *x = run->h + tile->first * p->n_embd;
+    tamis_rms_norm_rows(run->pool, x, NULL, p->norm.w, n, p->n_embd, hp->norm_eps, p->normed);
     bool is_fused = p->qkv.tensor != NULL;
     const tamis_weight *inputs[] = {is_fused ? &p->qkv : &p->q, &p->k, &p->v};
     const tamis_weight *output = &p->output;
     tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
+    tile_job j = job_of(run, p, tile);
     tamis_status st = tamis_weights_observe(run, inputs, is_fused ? 1 : 3, &product, err);
-    if (!st) st = make_qkv(run, p, tile, err);
-    if (st) return st;
-    double scale = p->style->scale;
-    tamis_attention a = {
-        .n_head = p->n_head,
-        .n_head_kv = p->n_head_kv,
-        .head_k = p->head_k,
-        .head_v = p->head_v,
-        .scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt((double)p->head_k)),
-        .n_seqs = tile->n_seqs,
-        .n_queries = tile->n_seq_tokens,
-        .first_pos = tile->first_pos,
-        .n_keys_stride = p->n_keys,
-        .q = p->q_rows,
-        .k = p->k_rows,
-        .v = p->v_rows,
-        .out = p->heads,
-    };
-    tamis_attention_run(&a, run->gemm, run->pool, p->scratch);
-    if (tamis_interrupted()) return tamis_fail_interrupted(err);
+    if (!st) st = make_qkv(run, &j, err);
+    if (!st) st = attend(run, &j, err);
     product.x = p->heads;
-    st = tamis_weights_observe(run, &output, 1, &product, err);
-    if (!st)
-        st = tamis_weight_apply(run, output, p->heads, tile->n_tokens, p->out, hp->n_embd, err);
+    if (!st) st = tamis_weights_observe(run, &output, 1, &product, err);
+    if (!st) st = tamis_weight_apply(run, output, p->heads, n, p->out, p->n_embd, err);
     if (st) return st;
-    tamis_add_rows(run->pool, p->out, tile->n_tokens, hp->n_embd, x);
-    return tamis_run_check_finite(run, x, tile->n_tokens, hp->n_embd, p->layer,
+    if (p->post_norm.tensor)
+        tamis_rms_norm_rows(run->pool, p->out, NULL, p->post_norm.w, n, p->n_embd, hp->norm_eps,
+                            p->out);
+    tamis_add_rows(run->pool, p->out, n, p->n_embd, x);
+    return tamis_run_check_finite(run, x, n, p->n_embd, p->layer,
                                   "the hidden state after attention", tile->first, NULL, err);
 }
 
 tamis_status tamis_self_attention(tamis_run *run, int64_t layer, const tamis_attention_style *style,
                                   int i_part, int n_parts, tamis_error *err) {
-    const tamis_layer_hparams *l = &run->model->hp.layers[layer];
+    const tamis_hparams *hp = &run->model->hp;
+    const tamis_layer_hparams *l = &hp->layers[layer];
     part p = {.style = style,
+              .hp = l,
               .rope = &run->ropes[l->rope],
               .layer = layer,
-              .n_head = l->n_head,
-              .n_head_kv = l->n_head_kv,
-              .head_k = l->head_k,
-              .head_v = l->head_v,
-              .n_keys = run->n_ctx};
+              .n_embd = hp->n_embd,
+              .q_step = style->is_gated ? 2 * l->head_k : l->head_k,
+              .n_keys = run->n_ctx,
+              .is_borrower = l->kv_from != layer};
     tamis_status st = load(run, &p, err);
     if (!st) st = take_buffers(run, &p, err);
     tamis_tile tile = {0};
