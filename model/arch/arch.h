@@ -80,8 +80,10 @@ typedef struct tamis_arch {
 extern const tamis_rule_set tamis_rules_model;     /* embedding, final norm, head */
 extern const tamis_rule_set tamis_rules_attention; /* norm, q k v or fused, output */
 extern const tamis_rule_set tamis_rules_qk_norm;   /* norms of query and key heads */
-extern const tamis_rule_set tamis_rules_dense;     /* gate, up, down */
-extern const tamis_rule_set tamis_rules_experts;   /* router and experts */
+extern const tamis_rule_set tamis_rules_ffn_norm;  /* the norm before the feed-forward part */
+extern const tamis_rule_set tamis_rules_post_attention_norm; /* that, by another name */
+extern const tamis_rule_set tamis_rules_dense;               /* gate, up, down */
+extern const tamis_rule_set tamis_rules_experts;             /* router and experts */
 extern const tamis_rule_set tamis_rules_mtp; /* what a prediction block has beside its layer */
 
 /* The row for a name, or NULL. */

@@ -49,8 +49,8 @@ static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
 
 const tamis_arch tamis_arch_llama = {
     .name = "llama",
-    .rule_sets = {&tamis_rules_model, &rope_set, &tamis_rules_attention, &tamis_rules_dense,
-                  &tamis_rules_experts},
+    .rule_sets = {&tamis_rules_model, &rope_set, &tamis_rules_attention, &tamis_rules_ffn_norm,
+                  &tamis_rules_dense, &tamis_rules_experts},
     .check = check,
     .rope_kind = TAMIS_ROPE_NORM,
     .has_rope_factors = true,

@@ -14,7 +14,8 @@ static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
 
 const tamis_arch tamis_arch_qwen2 = {
     .name = "qwen2",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_dense},
+    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_ffn_norm,
+                  &tamis_rules_dense},
     .check = tamis_check_dense,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = layer,

@@ -26,8 +26,8 @@ static tamis_status expert_layer(tamis_run *run, int64_t i_layer, tamis_error *e
 
 const tamis_arch tamis_arch_qwen3 = {
     .name = "qwen3",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_qk_norm,
-                  &tamis_rules_dense},
+    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_ffn_norm,
+                  &tamis_rules_qk_norm, &tamis_rules_dense},
     .check = tamis_check_dense,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = dense_layer,
@@ -35,8 +35,8 @@ const tamis_arch tamis_arch_qwen3 = {
 
 const tamis_arch tamis_arch_qwen3moe = {
     .name = "qwen3moe",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_qk_norm,
-                  &tamis_rules_experts},
+    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_ffn_norm,
+                  &tamis_rules_qk_norm, &tamis_rules_experts},
     .check = tamis_check_experts,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = expert_layer,

@@ -35,15 +35,22 @@ static const tamis_tensor_rule qk_norm_rules[] = {
     { "attn_k_norm", { TAMIS_DIM_HEAD }, LAYER, TAMIS_WHEN_ATTENTION, NULL },
 };
 
+static const tamis_tensor_rule ffn_norm_rules[] = {
+    { "ffn_norm", { TAMIS_DIM_EMBD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+};
+
+/* The norm before the feed-forward part, by the name that some families give it. */
+static const tamis_tensor_rule post_attention_norm_rules[] = {
+    { "post_attention_norm", { TAMIS_DIM_EMBD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+};
+
 static const tamis_tensor_rule dense_rules[] = {
-    { "ffn_norm", { TAMIS_DIM_EMBD },                LAYER,  TAMIS_WHEN_DENSE, NULL },
     { "ffn_gate", { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
     { "ffn_up",   { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
     { "ffn_down", { TAMIS_DIM_FF, TAMIS_DIM_EMBD },  LINEAR, TAMIS_WHEN_DENSE, NULL },
 };
 
 static const tamis_tensor_rule expert_rules[] = {
-    { "ffn_norm",         { TAMIS_DIM_EMBD },                    LAYER,   TAMIS_WHEN_EXPERTS, NULL },
     { "ffn_gate_inp",     { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS }, SCALED,  TAMIS_WHEN_EXPERTS, NULL },
     { "ffn_gate_up_exps", { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERT_FF2, TAMIS_DIM_EXPERTS },
                                                                  SCALED | OPTIONAL, TAMIS_WHEN_EXPERTS, NULL },
@@ -70,6 +77,8 @@ static const tamis_tensor_rule mtp_rules[] = {
 const tamis_rule_set tamis_rules_model = SET(model_rules);
 const tamis_rule_set tamis_rules_attention = SET(attention_rules);
 const tamis_rule_set tamis_rules_qk_norm = SET(qk_norm_rules);
+const tamis_rule_set tamis_rules_ffn_norm = SET(ffn_norm_rules);
+const tamis_rule_set tamis_rules_post_attention_norm = SET(post_attention_norm_rules);
 const tamis_rule_set tamis_rules_dense = SET(dense_rules);
 const tamis_rule_set tamis_rules_experts = SET(expert_rules);
 const tamis_rule_set tamis_rules_mtp = SET(mtp_rules);
