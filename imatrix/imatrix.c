@@ -114,6 +114,7 @@ static tamis_status run(const tamis_imatrix_options *options, tamis_model *model
     tamis_status st = new_collector(options, texts, &collector, err);
     if (st) goto out;
     observers[0] = tamis_collector_observer(collector);
+    observers[0].wants_mtp = !options->without_mtp;
     if (scores) {
         st = make_room(model, &scored, pass->budget, &kept, err);
         if (st) goto out;
@@ -175,6 +176,12 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
         tamis_warn(options->pass.log, "%s was trained with a context of %lld, --ctx is %lld",
                    options->model_path, (long long)n_trained, (long long)texts.n_ctx);
 
+    if (!options->without_mtp) result->n_mtp = tamis_model_n_mtp(model);
+    if (result->n_mtp)
+        tamis_info(options->pass.log,
+                   "%lld multi-token prediction block%s: run with the trunk's states and the next "
+                   "tokens",
+                   (long long)result->n_mtp, result->n_mtp > 1 ? "s" : "");
     st = run(options, model, &texts, matrix, result, err);
     if (st) goto out;
     matrix->chunk_count = (uint32_t)texts.n_chunks;

@@ -20,6 +20,7 @@ typedef struct tamis_imatrix_options {
     size_t n_texts;
     tamis_chunks_options chunks; /* for each text on its own; chunks.path is not used */
     bool with_output;            /* also the output head */
+    bool without_mtp;            /* not the multi-token prediction blocks */
     bool with_perplexity;
     tamis_pass_options pass; /* its checkpoint, if any, is named further here */
 } tamis_imatrix_options;
@@ -34,6 +35,7 @@ typedef struct tamis_imatrix_text_result {
 /* Of all texts together; perplexities are over all scored positions, weights do not count. */
 typedef struct tamis_imatrix_result {
     int64_t n_chunks, n_ctx, n_tokens;
+    int64_t n_mtp;             /* multi-token prediction blocks that were run */
     tamis_perplexity *running; /* [n_chunks] over the chunks up to and including each one, NULL
                                   without perplexity; the last is the final estimate */
     tamis_imatrix_text_result *texts; /* [n_texts] */

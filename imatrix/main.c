@@ -18,7 +18,7 @@ struct arguments {
     tamis_texts texts, text_weights;
     int64_t n_ctx, first_chunk, n_chunks, n_rare; /* n_ctx 0: not given */
     int64_t output_frequency, save_frequency;     /* -1: not given */
-    bool with_output, parse_special, ppl, no_ppl, statistics;
+    bool with_output, no_mtp, parse_special, ppl, no_ppl, statistics;
     int64_t checkpoint_every_s;
     bool resume, no_checkpoint;
     tamis_texts in_files;     /* as given */
@@ -73,6 +73,7 @@ static tamis_status write_json(const char *path, const tamis_imatrix *matrix,
     tamis_json_add_int(root, "chunks", result->n_chunks);
     tamis_json_add_int(root, "ctx", result->n_ctx);
     tamis_json_add_int(root, "tokens", result->n_tokens);
+    tamis_json_add_int(root, "mtp_blocks", result->n_mtp);
     tamis_json_add_uint(root, "weights", matrix->n_entries);
     tamis_json_add_double(root, "seconds", seconds);
     tamis_json_add_uint(root, "peak_memory_bytes", tamis_memory_peak_bytes());
@@ -172,6 +173,7 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
                    .max_chunks = args->n_chunks,
                    .parse_special = args->parse_special},
         .with_output = args->with_output,
+        .without_mtp = args->no_mtp,
         .with_perplexity = !args->no_ppl,
         .pass = {pool, args->engine, &budget, progress, log, checkpoint},
     };
@@ -211,7 +213,7 @@ out:
 /* Without a text the files are merged, or looked at. */
 static tamis_status work_on_files(const struct arguments *args, const tamis_log *log,
                                   tamis_error *err) {
-    if (args->model || args->n_chunks || args->first_chunk || args->with_output ||
+    if (args->model || args->n_chunks || args->first_chunk || args->with_output || args->no_mtp ||
         args->parse_special || args->ppl || args->no_ppl || args->resume ||
         args->text_weights.n_items || (args->statistics && args->texts.n_items))
         tamis_warn(log, "no text is run: the model and the options of a run have no effect");
@@ -311,6 +313,7 @@ int main(int argc, char **argv) {
         { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks, of each text (default, and -1: all)", -1, INT32_MAX },
         { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks of each text", 0, INT32_MAX },
         { 0,   "process-output", TAMIS_OPTION_FLAG, &args.with_output, NULL, "collect the output head too", 0, 0 },
+        { 0,   "no-mtp", TAMIS_OPTION_FLAG, &args.no_mtp, NULL, "leave multi-token prediction blocks out, as llama-imatrix does", 0, 0 },
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },
         { 0,   "no-ppl", TAMIS_OPTION_FLAG, &args.no_ppl, NULL, "do not compute the perplexity", 0, 0 },
         { 0,   "ppl", TAMIS_OPTION_FLAG, &args.ppl, NULL, "compute the perplexity (default)", 0, 0 },

@@ -3,6 +3,7 @@
 #include "model/head.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,20 +51,22 @@ static const tamis_gguf_tensor *companion(const tamis_model *m, const char *suff
     return tamis_gguf_find_tensor(m->gguf, is_tied ? "token_embd.scale" : "output.scale");
 }
 
-tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *err) {
+/* A head whose rows are `tensor`; bias and scale may be NULL. */
+static tamis_status open_tensor(const tamis_model *model, const tamis_gguf_tensor *tensor,
+                                const tamis_gguf_tensor *bias, const tamis_gguf_tensor *scale,
+                                tamis_head **out, tamis_error *err) {
     *out = NULL;
     tamis_status st = TAMIS_NO_RESOURCE;
     tamis_head *h = tamis_alloc_array(1, sizeof *h, err);
     if (!h) goto out;
     h->gguf = model->gguf;
-    h->tensor = model->head;
-    h->type = model->head->type;
-    h->row_bytes = tamis_tensor_row_bytes(model->head);
+    h->tensor = tensor;
+    h->type = tensor->type;
+    h->row_bytes = tamis_tensor_row_bytes(tensor);
     h->n_embd = model->hp.n_embd;
     h->n_vocab = model->hp.n_vocab;
     h->weight_scale = 1.0f;
     h->softcap = model->hp.logit_softcap;
-    const tamis_gguf_tensor *bias = companion(model, ".bias"), *scale = companion(model, ".scale");
     st = scale ? read_small(h->gguf, scale, &h->weight_scale, err) : TAMIS_OK;
     if (st || !bias) goto out;
     h->bias = h->own_bias = tamis_alloc_array((uint64_t)h->n_vocab, sizeof *h->own_bias, err);
@@ -74,6 +77,24 @@ out:
     else
         *out = h;
     return st;
+}
+
+tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *err) {
+    return open_tensor(model, model->head, companion(model, ".bias"), companion(model, ".scale"),
+                       out, err);
+}
+
+tamis_status tamis_head_open_mtp(tamis_model *model, int64_t i_block, tamis_head **out,
+                                 bool *is_own, tamis_error *err) {
+    char stem[64], name[96];
+    snprintf(stem, sizeof stem, "blk.%lld.nextn.shared_head_head",
+             (long long)(model->hp.n_layers + i_block));
+    snprintf(name, sizeof name, "%s.weight", stem);
+    const tamis_gguf_tensor *tensor = tamis_gguf_find_tensor(model->gguf, name);
+    if (is_own) *is_own = tensor != NULL;
+    if (!tensor) return tamis_head_open(model, out, err);
+    snprintf(name, sizeof name, "%s.scale", stem);
+    return open_tensor(model, tensor, NULL, tamis_gguf_find_tensor(model->gguf, name), out, err);
 }
 
 tamis_status tamis_head_from_bytes(int32_t type_id, int64_t n_embd, int64_t n_vocab,

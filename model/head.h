@@ -3,6 +3,7 @@
 #ifndef TAMIS_MODEL_HEAD_H
 #define TAMIS_MODEL_HEAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,6 +15,10 @@ typedef struct tamis_head tamis_head;
 
 /* The head of a model (borrows the model), reading weight rows as they are needed. */
 tamis_status tamis_head_open(tamis_model *model, tamis_head **out, tamis_error *err) TAMIS_MUST_USE;
+/* The head of multi-token prediction block i_block: its own, or that of the model where it has
+ * none (*is_own, may be NULL, says which). */
+tamis_status tamis_head_open_mtp(tamis_model *model, int64_t i_block, tamis_head **out,
+                                 bool *is_own, tamis_error *err) TAMIS_MUST_USE;
 /* A head from stored bytes (a base file): `rows` are n_vocab rows of n_embd elements in type_id,
  * bias [n_vocab] or NULL, logit_scale 1 and softcap 0 for none. All borrowed. */
 tamis_status tamis_head_from_bytes(int32_t type_id, int64_t n_embd, int64_t n_vocab,

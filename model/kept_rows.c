@@ -29,7 +29,7 @@ int32_t *tamis_row_choice_targets(const tamis_row_choice *choice, const int32_t 
 
 tamis_status tamis_kept_rows_init(tamis_kept_rows *kept, const tamis_row_choice *choice,
                                   int64_t n_embd, tamis_budget *budget, tamis_error *err) {
-    *kept = (tamis_kept_rows){.choice = *choice, .n_embd = n_embd};
+    *kept = (tamis_kept_rows){.choice = *choice, .n_embd = n_embd, .i_block = -1};
     return tamis_store_init(&kept->store, (uint64_t)tamis_row_choice_n_rows(choice),
                             (uint64_t)n_embd * sizeof(float), "final hidden states", budget, err);
 }
@@ -56,4 +56,15 @@ static tamis_status keep(void *ctx, int64_t first_token, int64_t n_tokens, const
 
 tamis_observer tamis_kept_rows_observer(tamis_kept_rows *kept) {
     return (tamis_observer){.ctx = kept, .on_final = keep};
+}
+
+static tamis_status keep_mtp(void *ctx, int64_t i_block, int64_t first_row, int64_t n_rows,
+                             const float *h, tamis_error *err) {
+    const tamis_kept_rows *kept = ctx;
+    return i_block == kept->i_block ? keep(ctx, first_row, n_rows, h, err) : TAMIS_OK;
+}
+
+tamis_observer tamis_kept_rows_mtp_observer(tamis_kept_rows *kept, int64_t i_block) {
+    kept->i_block = i_block;
+    return (tamis_observer){.ctx = kept, .wants_mtp = true, .on_mtp_final = keep_mtp};
 }

@@ -32,6 +32,7 @@ int32_t *tamis_row_choice_targets(const tamis_row_choice *choice, const int32_t 
 typedef struct tamis_kept_rows {
     tamis_row_choice choice;
     int64_t n_embd;
+    int64_t i_block;   /* of multi-token prediction; -1: the model's own final states */
     tamis_store store; /* f32 [n_rows][n_embd] */
 } tamis_kept_rows;
 
@@ -44,5 +45,8 @@ void tamis_kept_rows_release(tamis_kept_rows *kept);
 
 /* The observer to give to tamis_pass_run(); borrows *kept. */
 tamis_observer tamis_kept_rows_observer(tamis_kept_rows *kept);
+/* The same for the states of multi-token prediction block i_block: choice.n_ctx is the length of
+ * its sequences, 1 + i_block less than the run's. */
+tamis_observer tamis_kept_rows_mtp_observer(tamis_kept_rows *kept, int64_t i_block);
 
 #endif

@@ -96,6 +96,10 @@ int64_t tamis_model_n_layers(const tamis_model *m) {
     return m->hp.n_layers;
 }
 
+int64_t tamis_model_n_mtp(const tamis_model *m) {
+    return m->hp.n_mtp;
+}
+
 int64_t tamis_model_n_embd(const tamis_model *m) {
     return m->hp.n_embd;
 }

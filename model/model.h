@@ -23,6 +23,8 @@ const tamis_gguf *tamis_model_gguf(const tamis_model *m); /* borrowed */
 const char *tamis_model_path(const tamis_model *m);
 const char *tamis_model_arch(const tamis_model *m); /* "qwen3" */
 int64_t tamis_model_n_layers(const tamis_model *m); /* executed ones */
+/* Multi-token prediction blocks, which stand behind the layers and are not among them. */
+int64_t tamis_model_n_mtp(const tamis_model *m);
 int64_t tamis_model_n_embd(const tamis_model *m);
 int64_t tamis_model_n_vocab(const tamis_model *m);
 int64_t tamis_model_context_length(const tamis_model *m); /* in training */

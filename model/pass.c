@@ -13,6 +13,7 @@
 #include "model/arch/arch.h"
 #include "model/checkpoint_internal.h"
 #include "model/model_hash.h"
+#include "model/mtp.h"
 #include "model/ops/norm.h"
 #include "model/weights.h"
 
@@ -150,31 +151,6 @@ static tamis_status make_ropes(tamis_run *run, tamis_error *err) {
     return st;
 }
 
-/* Rows of the embedding for all tokens, scaled, into the residual stream. */
-static tamis_status embed(tamis_run *run, const int32_t *tokens, tamis_error *err) {
-    const tamis_gguf *g = run->model->gguf;
-    int64_t n_embd = run->model->hp.n_embd;
-    const tamis_gguf_tensor *scale = tamis_gguf_find_tensor(g, "token_embd.scale");
-    float factor = 1.0f;
-    tamis_row_source sources[] = {
-        {.gguf = g,
-         .tensor = run->model->token_embd,
-         .rows = tokens,
-         .n_rows = run->n_tokens,
-         .dst = run->h},
-        {.gguf = g, .tensor = scale, .n_rows = 1, .dst = &factor},
-    };
-    int n_sources = scale ? 2 : 1;
-    uint64_t n_bytes = tamis_staging_bytes(sources, n_sources, tamis_pool_size(run->pool));
-    uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)n_bytes, 1, err);
-    if (!staging) return TAMIS_NO_RESOURCE;
-    tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
-    factor *= run->model->hp.embd_scale;
-    for (int64_t i = 0; factor != 1.0f && !st && i < run->n_tokens * n_embd; i++)
-        run->h[i] *= factor;
-    return st;
-}
-
 static tamis_status report_layer(tamis_run *run, int64_t layer, tamis_error *err) {
     int64_t n_embd = run->model->hp.n_embd;
     tamis_status st = TAMIS_OK;
@@ -187,8 +163,9 @@ static tamis_status report_layer(tamis_run *run, int64_t layer, tamis_error *err
     return st;
 }
 
-/* The final norm, what the head would see, and the observers of both. */
-static tamis_status finish(tamis_run *run, tamis_error *err) {
+/* The final norm, what the head would see, and the observers of both. keeps: the normed states take
+ * the place of the residual stream. */
+static tamis_status finish(tamis_run *run, bool keeps, tamis_error *err) {
     const tamis_hparams *hp = &run->model->hp;
     tamis_weight norm = tamis_weight_find(run, -1, "output_norm"), *all = &norm;
     tamis_weight output = tamis_weight_find(run, -1, "output");
@@ -209,6 +186,9 @@ static tamis_status finish(tamis_run *run, tamis_error *err) {
             if (run->observers[i].on_final)
                 st = run->observers[i].on_final(run->observers[i].ctx, tile.first, tile.n_tokens,
                                                 normed, err);
+        if (keeps)
+            memcpy(run->h + tile.first * hp->n_embd, normed,
+                   (size_t)(tile.n_tokens * hp->n_embd) * sizeof *normed);
     }
     return st;
 }
@@ -259,25 +239,32 @@ static tamis_status start(tamis_run *run, const int32_t *tokens, int64_t *first_
     tamis_status st = make_ropes(run, err);
     if (!st && cp) st = tamis_checkpoint_restore(cp, &state, err);
     *first_layer = state.n_done;
-    return st || state.n_done > 0 ? st : embed(run, tokens, err);
+    if (st || state.n_done > 0) return st;
+    const tamis_weight embedding = tamis_weight_find(run, -1, "token_embd");
+    return tamis_weight_embed(run, &embedding, tokens, run->n_tokens, run->h, err);
 }
 
 static tamis_status run_layers(tamis_run *run, const int32_t *tokens, tamis_error *err) {
     const tamis_model *m = run->model;
     tamis_checkpoint *cp = run->options.checkpoint;
     tamis_pass_state state = state_of(run);
+    const bool has_mtp = tamis_mtp_is_wanted(run);
+    const int64_t n_blocks = has_mtp ? m->hp.n_blocks : m->hp.n_layers;
     int64_t first = 0;
-    tamis_status st = start(run, tokens, &first, err);
-    tamis_progress_begin(run->options.progress, "layers",
-                         (uint64_t)(run->n_tokens * m->hp.n_layers), "tokens x layers");
+    tamis_status st = has_mtp ? tamis_mtp_check(run, err) : TAMIS_OK;
+    if (!st) st = start(run, tokens, &first, err);
+    tamis_progress_begin(run->options.progress, "layers", (uint64_t)(run->n_tokens * n_blocks),
+                         "tokens x layers");
     for (int64_t i = first; i < m->hp.n_layers && !st; i++) {
         st = m->arch->layer(run, i, err);
         if (!st) st = report_layer(run, i, err);
         state.n_done = i + 1;
         if (!st && cp) st = tamis_checkpoint_save(cp, &state, err);
     }
+    if (!st) st = finish(run, has_mtp, err);
+    if (!st && has_mtp) st = tamis_mtp_run(run, tokens, err);
     tamis_progress_end(run->options.progress);
-    return st ? st : finish(run, err);
+    return st;
 }
 
 tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n_tokens,

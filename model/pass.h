@@ -45,6 +45,13 @@ typedef struct tamis_observer {
     /* The final normed hidden state, as the output head multiplies it; ascending batches. */
     tamis_status (*on_final)(void *ctx, int64_t first_token, int64_t n_tokens, const float *h,
                              tamis_error *err);
+    /* Also run the multi-token prediction blocks, if the model has any (mtp.h), and tell this
+     * observer of them: of their products, as of any layer's, and of the normed state of each, as
+     * its head multiplies it. i_block counts from 0; its sequences have no token for the last
+     * 1 + i_block positions, so first_row and n_rows count in sequences that much shorter. */
+    bool wants_mtp;
+    tamis_status (*on_mtp_final)(void *ctx, int64_t i_block, int64_t first_row, int64_t n_rows,
+                                 const float *h, tamis_error *err);
     /* Checkpoints, taken between two layers: write what was gathered so far; read it back into an
      * observer that has gathered nothing. Needed by those that gather during the layers. */
     tamis_status (*save)(void *ctx, tamis_checkpoint_writer *w, tamis_error *err);
@@ -70,7 +77,8 @@ tamis_status tamis_pass_needed_bytes(tamis_model *model, int64_t n_tokens, int64
  * through the model. Token ids out of range are TAMIS_BAD_USAGE. A weight or an activation that is
  * not finite stops the run with TAMIS_BAD_INPUT naming layer and tensor (row).
  * With a checkpoint: written between layers when it is time, gone on from when it is to be resumed
- * (then observers hear nothing of the layers done before); it names the model, the tokens, n_ctx,
+ * (then observers hear nothing of the layers done before; what
+ * follows the layers is done again); it names the model, the tokens, n_ctx,
  * the engine and its kernels itself. An observer that listens to layers and cannot be saved is
  * TAMIS_BAD_USAGE. */
 tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n_tokens,

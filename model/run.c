@@ -87,18 +87,38 @@ void *tamis_run_buffer(tamis_run *run, tamis_buffer which, int64_t n_elems, size
     return run->buffers[which].data;
 }
 
+int64_t tamis_run_token(const tamis_run *run, int64_t i) {
+    return i / run->n_ctx * (run->n_ctx + run->n_left_out) + i % run->n_ctx;
+}
+
+/* A product's rows by their tokens' numbers among all tokens of the run. */
+static tamis_status number_tokens(tamis_run *run, tamis_product *product, tamis_error *err) {
+    int32_t *tokens =
+        tamis_run_buffer(run, TAMIS_BUFFER_TOKENS, product->n_tokens, sizeof *tokens, err);
+    if (!tokens) return TAMIS_NO_RESOURCE;
+    for (int64_t r = 0; r < product->n_tokens; r++)
+        tokens[r] = (int32_t)tamis_run_token(run, product->tokens ? product->tokens[r]
+                                                                  : product->first_token + r);
+    product->tokens = tokens;
+    return TAMIS_OK;
+}
+
 tamis_status tamis_run_observe(tamis_run *run, const tamis_product *product, tamis_error *err) {
-    tamis_status st = TAMIS_OK;
-    for (int i = 0; i < run->n_observers && !st; i++)
-        if (run->observers[i].on_product)
-            st = run->observers[i].on_product(run->observers[i].ctx, product, err);
+    tamis_product told = *product;
+    tamis_status st = run->n_left_out ? number_tokens(run, &told, err) : TAMIS_OK;
+    for (int i = 0; i < run->n_observers && !st; i++) {
+        const tamis_observer *o = &run->observers[i];
+        if (o->on_product && (!run->n_left_out || o->wants_mtp))
+            st = o->on_product(o->ctx, &told, err);
+    }
     return st;
 }
 
 void tamis_run_advance(tamis_run *run, int64_t layer, int i_part, int n_parts, int64_t done,
                        int64_t all) {
     double share = (double)layer + ((double)i_part + (double)done / (double)all) / n_parts;
-    uint64_t reached = (uint64_t)(share * (double)run->n_tokens);
+    int64_t n_tokens = run->n_tokens / run->n_ctx * (run->n_ctx + run->n_left_out);
+    uint64_t reached = (uint64_t)(share * (double)n_tokens);
     if (reached <= run->n_advanced) return;
     tamis_progress_advance(run->options.progress, reached - run->n_advanced);
     run->n_advanced = reached;
@@ -132,6 +152,6 @@ tamis_status tamis_run_check_finite(const tamis_run *run, const float *x, int64_
                       "%s: layer %lld: %s is %g at token %lld, element %lld; the model's numbers "
                       "overflow here",
                       tamis_model_path(run->model), (long long)layer, stage, (double)x[j.first_bad],
-                      (long long)(rows ? rows[row] : first_token + row),
+                      (long long)tamis_run_token(run, rows ? rows[row] : first_token + row),
                       (long long)(j.first_bad % n));
 }

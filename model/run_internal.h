@@ -24,6 +24,8 @@ typedef enum tamis_buffer {
     TAMIS_BUFFER_UP,
     TAMIS_BUFFER_OUT, /* [tile][n_embd] output of a layer part */
     TAMIS_BUFFER_SCORES,
+    TAMIS_BUFFER_NEXT,   /* [tile] next tokens, of a multi-token prediction block */
+    TAMIS_BUFFER_TOKENS, /* token of each row that observers of such a block are told of */
     TAMIS_N_BUFFERS,
 } tamis_buffer;
 
@@ -34,10 +36,11 @@ typedef struct tamis_run {
     tamis_gemm *gemm;
     const tamis_observer *observers;
     int n_observers;
-    int64_t n_tokens, n_ctx;
-    float *h;       /* [n_tokens][n_embd] residual stream */
-    float *sums;    /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
-    float *kept_kv; /* keys and values of the layers that later ones attend to; NULL: none do */
+    int64_t n_tokens, n_ctx; /* a multi-token prediction block has fewer than the trunk: ... */
+    int64_t n_left_out;      /* ... so many at the end of each sequence */
+    float *h;                /* [n_tokens][n_embd] residual stream */
+    float *sums;             /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
+    float *kept_kv;          /* keys and values that later layers attend to; NULL: none do */
     tamis_scratch h_memory, sums_memory, kv_memory;
     tamis_rope_table ropes[TAMIS_N_ROPES]; /* by hp.layers[].rope; those no layer uses are empty */
     struct {
@@ -70,7 +73,10 @@ bool tamis_run_kept_kv(const tamis_run *run, int64_t layer, float **k, float **v
 void *tamis_run_buffer(tamis_run *run, tamis_buffer which, int64_t n_elems, size_t elem_bytes,
                        tamis_error *err) TAMIS_MUST_USE;
 
-/* Hand a product to every observer. */
+/* Number, among all tokens of the run, of the i-th that it still has. */
+int64_t tamis_run_token(const tamis_run *run, int64_t i);
+
+/* Hand a product to every observer; one of a multi-token prediction block to those that want it. */
 tamis_status tamis_run_observe(tamis_run *run, const tamis_product *product,
                                tamis_error *err) TAMIS_MUST_USE;
 

@@ -209,6 +209,26 @@ tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, in
     return TAMIS_OK;
 }
 
+tamis_status tamis_weight_embed(tamis_run *run, const tamis_weight *embedding,
+                                const int32_t *tokens, int64_t n_tokens, float *dst,
+                                tamis_error *err) {
+    const tamis_gguf *g = run->model->gguf;
+    float factor = 1.0f;
+    tamis_row_source sources[] = {
+        {.gguf = g, .tensor = embedding->tensor, .rows = tokens, .n_rows = n_tokens, .dst = dst},
+        {.gguf = g, .tensor = embedding->scale_tensor, .n_rows = 1, .dst = &factor},
+    };
+    int n_sources = embedding->scale_tensor ? 2 : 1;
+    uint64_t n_bytes = tamis_staging_bytes(sources, n_sources, tamis_pool_size(run->pool));
+    uint8_t *staging = tamis_run_buffer(run, TAMIS_BUFFER_STAGING, (int64_t)n_bytes, 1, err);
+    if (!staging) return TAMIS_NO_RESOURCE;
+    tamis_status st = tamis_decode_rows(run->pool, sources, n_sources, staging, err);
+    factor *= run->model->hp.embd_scale;
+    for (int64_t i = 0; factor != 1.0f && !st && i < n_tokens * embedding->n_in; i++)
+        dst[i] *= factor;
+    return st;
+}
+
 tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *weights, int n,
                                    const tamis_product *input, tamis_error *err) {
     const char *names[TAMIS_WEIGHTS_MAX];

@@ -49,6 +49,12 @@ uint64_t tamis_staging_bytes(const tamis_row_source *sources, int n_sources, int
 tamis_status tamis_decode_rows(tamis_pool *pool, const tamis_row_source *sources, int n_sources,
                                uint8_t *staging, tamis_error *err) TAMIS_MUST_USE;
 
+/* Rows of an embedding for n_tokens tokens, times its scale and the model's, to dst
+ * [n_tokens][n_embd]. */
+tamis_status tamis_weight_embed(tamis_run *run, const tamis_weight *embedding,
+                                const int32_t *tokens, int64_t n_tokens, float *dst,
+                                tamis_error *err) TAMIS_MUST_USE;
+
 /* Tell the observers of the products of n weights (those without a tensor are passed over) with one
  * input: *input says layer, expert, x and its tokens; names and shape are those of the weights. */
 tamis_status tamis_weights_observe(tamis_run *run, const tamis_weight *const *weights, int n,
