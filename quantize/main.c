@@ -15,7 +15,7 @@
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256, keep_split;
+    bool pure, protect, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256, keep_split;
     uint64_t shard_bytes;
     int64_t shard_tensors;
     const char *imatrix, *effort, *output_type, *embedding_type, *prune;
@@ -142,6 +142,7 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
     *o = (tamis_quantize_options){
         .file_type = a->file_type,
         .pure = a->pure,
+        .protect = a->protect,
         .leave_output = a->leave_output,
         .allow_requantize = a->allow_requantize,
         .lax = a->lax,
@@ -208,6 +209,7 @@ static tamis_status work(const arguments *a, tamis_error *err) {
         st = tamis_quantize_estimate(plan, (int)a->common.n_threads, &estimate_s, err);
     if (st) goto out;
     tamis_quantize_report_plan(plan, estimate_s, &plan_log);
+    tamis_quantize_report_protection(plan, &log);
     if (!a->dry_run) {
         progress = tamis_progress_new(stderr, a->common.quiet);
         st = tamis_quantize_run(plan, a->output, (int)a->common.n_threads, &budget, progress, err);
@@ -298,6 +300,7 @@ int main(int argc, char **argv) {
         {0, "exclude-weights", TAMIS_OPTION_TEXTS, &a.exclude, "NAME", "drop its entries whose name holds this; repeatable", 0, 0},
         {0, "effort", TAMIS_OPTION_TEXT, &a.effort, "fast|normal|best", "how long the encoders search; the error of a row never rises with it (default: normal)", 0, 0},
         {0, "pure", TAMIS_OPTION_FLAG, &a.pure, NULL, "one type for all weights, no mix", 0, 0},
+        {0, "protect", TAMIS_OPTION_FLAG, &a.protect, NULL, "keep routers, convolutions, decay and gates as in the parent; more bits for ssm_out and attn_output than by the mix", 0, 0},
         {0, "leave-output-tensor", TAMIS_OPTION_FLAG, &a.leave_output, NULL, "keep output.weight as it is", 0, 0},
         {0, "output-tensor-type", TAMIS_OPTION_TEXT, &a.output_type, "T", "type of output.weight, e.g. q6_K", 0, 0},
         {0, "token-embedding-type", TAMIS_OPTION_TEXT, &a.embedding_type, "T", "type of the token embeddings", 0, 0},
@@ -320,6 +323,8 @@ int main(int argc, char **argv) {
         {"quantize parent.gguf small.gguf Q4_K_M", "a good default"},
         {"quantize --imatrix imatrix.gguf parent.gguf small.gguf Q3_K_M",
          "spend bits where the importance matrix says they matter"},
+        {"quantize --protect --imatrix imatrix.gguf parent.gguf small.gguf Q4_K_M",
+         "leave alone what steers experts and recurrent layers"},
         {"quantize --tensor-type 'ffn_down=q6_K' parent.gguf small.gguf Q4_K_S",
          "another type for some tensors"},
         {"quantize --tensor-type-file rules.txt --shard-size 40G parent.gguf small.gguf Q4_K_M",

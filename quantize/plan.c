@@ -71,17 +71,34 @@ static const tamis_type *mix_type(chooser *c, mix_state *mix, const tamis_quanti
     return tamis_type_by_id(mix_choose(mix, o->file_type, o->output_type, s->name, s->tensor));
 }
 
-static tamis_status choose_by_rule(const tamis_quantize_plan *plan, chooser *c, int64_t i_rule,
+/* What --protect makes of a tensor that the mix has decided about, or would make. */
+static void protect(tamis_quantize_plan *plan, const chooser *c, tamis_quantize_step *s) {
+    const tamis_protected_kind *kind = protect_kind_of(s->name);
+    const tamis_type *wanted = protect_type(kind, s->tensor, s->wanted);
+    const tamis_type *type = mix_fit_row(wanted, s->tensor->ne[0]);
+    if (wanted == s->wanted || !type || type == s->type) return;
+    protect_note(&plan->protection, kind, s->tensor, s->type ? s->type : type, type);
+    if (!c->options->protect) return;
+    s->unprotected = s->type;
+    s->wanted = wanted;
+    s->type = type;
+}
+
+static tamis_status choose_by_rule(tamis_quantize_plan *plan, chooser *c, int64_t i_rule,
                                    tamis_quantize_step *s, tamis_error *err) {
     mix_state without_rule = c->mix; /* tensors with a rule do not count in the mix */
     const tamis_type *from = s->tensor->type;
     const tamis_type *else_wanted = mix_type(c, &without_rule, s);
+    if (c->options->protect)
+        else_wanted = protect_type(protect_kind_of(s->name), s->tensor, else_wanted);
     const tamis_type *otherwise = mix_is_native(from) && !c->options->allow_requantize
                                       ? from
                                       : mix_fit_row(else_wanted, s->tensor->ne[0]);
     s->wanted = type_rules_type(c->rules, i_rule);
     s->type = mix_fit_row(s->wanted, s->tensor->ne[0]);
     type_rules_note(c->rules, i_rule, s->type == otherwise ? RULE_SAME : RULE_CHANGES, s->name);
+    if (c->options->protect && s->type && otherwise && protect_kind_of(s->name))
+        protect_note_rule(&plan->protection, s->name, s->type, otherwise);
     return check_fit(plan, s, TAMIS_BAD_USAGE, err);
 }
 
@@ -92,8 +109,10 @@ static tamis_status choose_by_mix(tamis_quantize_plan *plan, chooser *c, tamis_q
     if (c->options->output_type && c->mix.is_tied && mix_is_embedding(s->name))
         c->used_output_type |= s->wanted == c->options->output_type && !c->options->pure;
     s->type = mix_fit_row(s->wanted, s->tensor->ne[0]);
-    if (!mix_is_native(from) || s->type == from || c->options->allow_requantize)
+    if (!mix_is_native(from) || s->type == from || c->options->allow_requantize) {
+        protect(plan, c, s);
         return check_fit(plan, s, TAMIS_BAD_INPUT, err);
+    }
     s->wanted = s->type = from;
     s->remark = "kept: the model was trained in these blocks";
     plan->n_native++;
@@ -323,6 +342,7 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source, const tamis_quant
     plan->self_check = !o->no_self_check;
     plan->effort = o->effort;
     plan->sha256 = o->sha256;
+    plan->protection.is_on = o->protect;
     plan->log = o->log;
     tamis_imatrix_init(&plan->imatrix);
     if ((st = list_inputs(plan, o, err))) goto out;

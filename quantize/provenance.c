@@ -41,6 +41,7 @@ static void append(text_buffer *b, const char *format, const char *value) {
 static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     append(b, "%s", o->file_type->name);
     if (o->pure) append(b, "%s", " --pure");
+    if (o->protect) append(b, "%s", " --protect");
     if (o->leave_output) append(b, "%s", " --leave-output-tensor");
     if (o->output_type) append(b, " --output-tensor-type %s", o->output_type->name);
     if (o->embedding_type) append(b, " --token-embedding-type %s", o->embedding_type->name);
@@ -139,9 +140,13 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
     /* The set becomes one file; and what described other weights does not describe these. */
     static const char *const split[] = {"split.no", "split.count", "split.tensors.count"};
     static const char *const stale[] = {
-        "quantize.imatrix.file",          "quantize.imatrix.dataset",
-        "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count",
-        "tamis.imatrix.sha256",           "tamis.imatrix.stand_ins",
+        "quantize.imatrix.file",
+        "quantize.imatrix.dataset",
+        "quantize.imatrix.entries_count",
+        "quantize.imatrix.chunks_count",
+        "tamis.imatrix.sha256",
+        "tamis.imatrix.stand_ins",
+        "tamis.protected",
     };
     bool is_copy = options->file_type->base_type_id < 0;
     tamis_status st = tamis_gguf_set_all(w, plan->source, err);
@@ -157,6 +162,7 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
                                  (uint64_t)options->file_type->id, err);
     if (st == TAMIS_OK && options->imatrix_path) st = set_imatrix_keys(plan, options, w, err);
     if (st == TAMIS_OK) st = set_parent_keys(plan, options, w, err);
+    if (st == TAMIS_OK) st = protect_set_keys(plan, w, err);
     if (st == TAMIS_OK) st = layer_map_set_keys(layers, plan->source, options, w, err);
     if (st == TAMIS_OK) st = overrides_set_keys(overrides, w, err);
     return st;

@@ -34,6 +34,7 @@ typedef struct tamis_quantize_options {
     bool pure;                     /* the base type for all, no mix */
     bool leave_output;             /* keep output.weight as it is */
     bool allow_requantize;         /* accept tensors that are quantized already */
+    bool protect;                  /* keep or lift what is listed in protect.c */
     bool lax;                      /* a rule or option without effect is a warning, not an error */
     bool no_self_check;            /* do not read the result back */
     tamis_effort effort;           /* of the encoders */
@@ -57,6 +58,24 @@ typedef struct tamis_quantize_options {
     const tamis_log *log;                /* warnings; may be NULL */
 } tamis_quantize_options;
 
+/* A kind of layer tensor that --protect looks after. Constant, never freed. */
+typedef struct tamis_protected_kind {
+    const char *stem;   /* "ssm_alpha" of blk.N.ssm_alpha.weight */
+    bool is_lifted;     /* a higher type than by the mix; else the parent's own */
+    const char *reason; /* why */
+} tamis_protected_kind;
+
+enum { TAMIS_PROTECTED_KINDS_MAX = 24 };
+
+/* What --protect changes, or without it would change: tensors that stay or are lifted. */
+typedef struct tamis_protection {
+    bool is_on;
+    int64_t n_tensors, n_of[TAMIS_PROTECTED_KINDS_MAX];
+    uint64_t n_bytes;          /* that they take more than by the mix */
+    int64_t n_by_rules;        /* tensors of such kinds that rules gave a lower type */
+    const char *first_by_rule; /* the first of these, or NULL */
+} tamis_protection;
+
 /* What happens to one tensor. */
 typedef struct tamis_quantize_step {
     const tamis_gguf_tensor *tensor;       /* of the source; borrowed */
@@ -67,6 +86,7 @@ typedef struct tamis_quantize_step {
     bool is_stand_in;                      /* that is the entry of an earlier layer's tensor */
     uint64_t n_bytes;                      /* in the result, without padding */
     const char *remark;                    /* why it is not what one may expect, or NULL */
+    const tamis_type *unprotected;         /* by the mix, where --protect changed it; else NULL */
     struct tamis_tensor_scale *scale;      /* what multiplies its decoded weights, or NULL */
     bool is_made;          /* a scale beside a weight: measured by the run, in no source */
     double relative_error; /* |x - x'| / |x| over all its weights, set by the run's self-check;
@@ -91,6 +111,7 @@ typedef struct tamis_quantize_plan {
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
     int64_t n_encoded, n_fallbacks, n_with_importance, n_stand_ins, n_native, n_pruned;
+    tamis_protection protection;
     tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */
     uint64_t file_bytes;       /* exact size of the result, of all its files */
     const tamis_log *log;      /* borrowed; may be NULL */
@@ -106,6 +127,11 @@ tamis_status tamis_quantize_plan_new(const tamis_gguf *source,
                                      const tamis_quantize_options *options,
                                      tamis_quantize_plan **out, tamis_error *err) TAMIS_MUST_USE;
 void tamis_quantize_plan_free(tamis_quantize_plan *plan);
+/* Kinds that the plan's protection changes, or without --protect would change, with the tensors of
+ * each; returns their number. */
+int tamis_quantize_protected(const tamis_quantize_plan *plan,
+                             const tamis_protected_kind *out[TAMIS_PROTECTED_KINDS_MAX],
+                             int64_t n_of[TAMIS_PROTECTED_KINDS_MAX]);
 /* Bits per weight of the source and of the result (data only). */
 double tamis_quantize_source_bpw(const tamis_quantize_plan *plan);
 double tamis_quantize_result_bpw(const tamis_quantize_plan *plan);

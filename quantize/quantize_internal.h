@@ -114,6 +114,25 @@ tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
 /* Rows of importance that an entry holds for a tensor. */
 uint64_t importance_n_matrices(const tamis_imatrix_entry *e, const tamis_gguf_tensor *t);
 
+/* --- protect.c: what --protect looks after --- */
+
+/* The kind of a layer's tensor, or NULL for the others. */
+const tamis_protected_kind *protect_kind_of(const char *name);
+/* The type that protection gives in place of `wanted`, before the fallback: the parent's own or a
+ * higher one; `wanted` where there is nothing to protect (kind NULL too). */
+const tamis_type *protect_type(const tamis_protected_kind *kind, const tamis_gguf_tensor *t,
+                               const tamis_type *wanted);
+/* Count a tensor whose type protection changes, or would change. */
+void protect_note(tamis_protection *p, const tamis_protected_kind *kind, const tamis_gguf_tensor *t,
+                  const tamis_type *by_mix, const tamis_type *type);
+/* Count one that a rule decided about, when protection would have given more; `name` is borrowed.
+ */
+void protect_note_rule(tamis_protection *p, const char *name, const tamis_type *by_rule,
+                       const tamis_type *protected);
+/* tamis.protected of the result. */
+tamis_status protect_set_keys(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
+                              tamis_error *err) TAMIS_MUST_USE;
+
 /* --- scales.c: scales beside weights --- */
 
 /* What multiplies the decoded weights of a tensor, a value for each of its matrices. */

@@ -19,7 +19,11 @@ static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, in
     tamis_escape(s->name, strlen(s->name), name, sizeof name);
     tamis_format_size(s->n_bytes, size, sizeof size);
     double bpw = (double)s->n_bytes * 8 / (double)tamis_tensor_n_elems(s->tensor);
-    const char *comma = s->remark ? "  " : "", *remark = s->remark ? s->remark : "";
+    char protected[64];
+    snprintf(protected, sizeof protected, "protected, %s by the mix",
+             s->unprotected ? s->unprotected->name : "");
+    const char *said = s->unprotected ? protected : s->remark;
+    const char *comma = said ? "  " : "", *remark = said ? said : "";
     if (s->type == s->tensor->type)
         tamis_info(log, "[%4lld/%4lld] %-36s %7s            %7.4f bpw %10s%s%s", (long long)i + 1,
                    (long long)plan->n_steps, name, s->type->name, bpw, size, comma, remark);
@@ -55,6 +59,46 @@ static void list_fallbacks(const tamis_quantize_plan *plan, char *text, size_t c
     for (int k = 0; k < n_pairs && n < cap; k++)
         n += (size_t)snprintf(text + n, cap - n, "%s%lld %s as %s", k ? ", " : "",
                               (long long)n_of[k], first[k]->wanted->name, first[k]->type->name);
+}
+
+/* "3 ssm_alpha, 1 attn_output" */
+static void list_protected(const tamis_quantize_plan *plan, char *text, size_t cap) {
+    const tamis_protected_kind *kinds[TAMIS_PROTECTED_KINDS_MAX];
+    int64_t n_of[TAMIS_PROTECTED_KINDS_MAX];
+    int n_kinds = tamis_quantize_protected(plan, kinds, n_of);
+    size_t n = 0;
+    text[0] = 0;
+    for (int i = 0; i < n_kinds && n < cap; i++)
+        n += (size_t)snprintf(text + n, cap - n, "%s%lld %s", i ? ", " : "", (long long)n_of[i],
+                              kinds[i]->stem);
+}
+
+/* A type of 16 bits and more puts nothing at risk. */
+static bool is_quantizing(const tamis_quantize_plan *plan) {
+    const tamis_type *base = tamis_type_by_id(plan->file_type->base_type_id);
+    return base && base->class == TAMIS_CLASS_QUANTIZED;
+}
+
+void tamis_quantize_report_protection(const tamis_quantize_plan *plan, const tamis_log *log) {
+    const tamis_protection *p = &plan->protection;
+    char list[512], more[32];
+    list_protected(plan, list, sizeof list);
+    tamis_format_size(p->n_bytes, more, sizeof more);
+    double result = (double)plan->result_bytes - (p->is_on ? (double)p->n_bytes : 0);
+    double percent = result > 0 ? 100 * (double)p->n_bytes / result : 0;
+    if (p->is_on && p->n_by_rules)
+        tamis_info(log,
+                   "--protect: rules decide about %lld tensor%s that it would give more, the first "
+                   "is '%s'",
+                   (long long)p->n_by_rules, p->n_by_rules == 1 ? "" : "s", p->first_by_rule);
+    if (p->is_on && p->n_tensors)
+        tamis_info(log, "protected: %s, for %s more (%.2f %%)", list, more, percent);
+    else if (p->is_on)
+        tamis_info(log, "--protect changes nothing here: what it looks after keeps its type or has "
+                        "a high one already");
+    else if (p->n_tensors && is_quantizing(plan))
+        tamis_info(log, "note: at risk are %s; --protect looks after them for %s more (%.2f %%)",
+                   list, more, percent);
 }
 
 static void print_remarks(const tamis_log *log, const tamis_quantize_plan *plan) {
@@ -133,6 +177,7 @@ static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize
     if (!s->is_made) cJSON_AddStringToObject(o, "source_type", s->tensor->type->name);
     cJSON_AddStringToObject(o, "type", s->type->name);
     if (s->wanted != s->type) cJSON_AddStringToObject(o, "fallback_from", s->wanted->name);
+    if (s->unprotected) cJSON_AddStringToObject(o, "protected_from", s->unprotected->name);
     if (s->remark) cJSON_AddStringToObject(o, "remark", s->remark);
     cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
     if (s->is_stand_in) cJSON_AddStringToObject(o, "importance_of", s->importance->name);
@@ -140,6 +185,26 @@ static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize
     tamis_json_add_uint(o, "bytes", s->n_bytes);
     if (plan->is_checked) tamis_json_add_double(o, "relative_error", s->relative_error);
     return o;
+}
+
+static void add_protection(cJSON *o, const tamis_quantize_plan *plan) {
+    const tamis_protected_kind *kinds[TAMIS_PROTECTED_KINDS_MAX];
+    int64_t n_of[TAMIS_PROTECTED_KINDS_MAX];
+    int n_kinds = tamis_quantize_protected(plan, kinds, n_of);
+    cJSON *p = cJSON_AddObjectToObject(o, "protection");
+    cJSON_AddBoolToObject(p, "on", plan->protection.is_on);
+    tamis_json_add_int(p, "tensors", plan->protection.n_tensors);
+    tamis_json_add_uint(p, "bytes", plan->protection.n_bytes);
+    if (plan->protection.is_on) tamis_json_add_int(p, "by_rules", plan->protection.n_by_rules);
+    cJSON *rows = cJSON_AddArrayToObject(p, "kinds");
+    for (int i = 0; i < n_kinds; i++) {
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "name", kinds[i]->stem);
+        tamis_json_add_int(row, "tensors", n_of[i]);
+        cJSON_AddBoolToObject(row, "lifted", kinds[i]->is_lifted);
+        cJSON_AddStringToObject(row, "reason", kinds[i]->reason);
+        cJSON_AddItemToArray(rows, row);
+    }
 }
 
 static void add_worst(cJSON *o, const tamis_quantize_plan *plan) {
@@ -174,6 +239,7 @@ tamis_status tamis_quantize_report_json(const tamis_quantize_plan *plan,
     tamis_json_add_double(o, "bits_per_weight", tamis_quantize_result_bpw(plan));
     tamis_json_add_int(o, "encoded_tensors", plan->n_encoded);
     tamis_json_add_int(o, "fallbacks", plan->n_fallbacks);
+    add_protection(o, plan);
     if (names->output) {
         cJSON_AddBoolToObject(o, "self_check", plan->is_checked);
         if (plan->is_checked) add_worst(o, plan);

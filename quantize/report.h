@@ -8,6 +8,8 @@
 /* A line for every tensor, sizes, the time it may take (estimate_s; below 0: none), fallbacks. */
 void tamis_quantize_report_plan(const tamis_quantize_plan *plan, double estimate_s,
                                 const tamis_log *log);
+/* What --protect changes; without it what is at risk, and what protecting that would cost. */
+void tamis_quantize_report_protection(const tamis_quantize_plan *plan, const tamis_log *log);
 /* What was written, and the tensors with the largest relative errors. */
 void tamis_quantize_report_result(const tamis_quantize_plan *plan, const char *output,
                                   double seconds, const tamis_log *log);
