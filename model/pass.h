@@ -65,6 +65,7 @@ typedef struct tamis_pass_options {
     tamis_progress *progress; /* NULL: none; advanced in tokens x layers */
     const tamis_log *log;
     tamis_checkpoint *checkpoint; /* NULL: none; for one pass only */
+    bool all_experts; /* observers see every expert with every token; the result stays the same */
 } tamis_pass_options;
 
 /* Bytes that a run cannot do without, whatever its budget: decoded weights of the largest layer

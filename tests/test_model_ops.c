@@ -9,6 +9,7 @@
 #include "model/ops/attention.h"
 #include "model/ops/exp.h"
 #include "model/ops/norm.h"
+#include "model/ops/glu.h"
 #include "model/ops/residual.h"
 #include "model/ops/rope.h"
 #include "model/ops/router.h"
@@ -282,31 +283,31 @@ static void unknown_engine_is_refused(void **state) {
 
 static void router_takes_the_largest(void **state) {
     (void)state;
-    tamis_router router = {.n_expert = 6, .n_used = 3};
+    tamis_expert_hparams router = {.n = 6, .n_used = 3};
     const float given[] = {0.5f, 2.0f, -1.0f, 2.0f, 0.5f, 1.0f};
     float logits[6], weights[3];
     int32_t chosen[3];
     double total = 0.0;
     for (int i = 0; i < 6; i++) total += exp((double)given[i]);
     memcpy(logits, given, sizeof logits);
-    tamis_route(&router, logits, chosen, weights);
+    tamis_route(&router, logits, NULL, chosen, weights);
     assert_true(chosen[0] == 1 && chosen[1] == 3 && chosen[2] == 5);
     assert_near((double)weights[0], exp(2.0) / total, 1e-7, "weight", 0);
     assert_near((double)weights[2], exp(1.0) / total, 1e-7, "weight", 2);
     router.normalize = true;
     memcpy(logits, given, sizeof logits);
-    tamis_route(&router, logits, chosen, weights);
+    tamis_route(&router, logits, NULL, chosen, weights);
     assert_near((double)weights[0], exp(2.0) / (2.0 * exp(2.0) + exp(1.0)), 1e-7, "weight", 0);
 }
 
 /* Three groups of two, the best two kept: the largest single score, 4, is in the worst group. */
 static void router_keeps_the_best_groups(void **state) {
     (void)state;
-    tamis_router router = {.n_expert = 6, .n_used = 2, .n_groups = 3, .n_groups_used = 2,
+    tamis_expert_hparams router = {.n = 6, .n_used = 2, .n_groups = 3, .n_groups_used = 2,
                            .normalize = true};
     float logits[] = {4.0f, -9.0f, 3.6f, 3.5f, 3.4f, 3.7f}, weights[2];
     int32_t chosen[2];
-    tamis_route(&router, logits, chosen, weights);
+    tamis_route(&router, logits, NULL, chosen, weights);
     assert_true(chosen[0] == 5 && chosen[1] == 2);
     assert_near((double)(weights[0] + weights[1]), 1.0, 1e-6, "sum", 0);
 }
@@ -321,7 +322,7 @@ static void rows_are_scattered(void **state) {
     assert_memory_equal(x, expected, sizeof x);
     tamis_add_rows(NULL, expected, 4, 3, x);
     assert_true(x[11] == 3.0f && x[0] == 0.0f);
-    tamis_swiglu_rows(NULL, gate, 2, y, 3, 2, 1, out);
+    tamis_glu_rows(NULL, TAMIS_SWIGLU, gate, 2, y, 3, 2, 1, out);
     assert_near((double)out[0], 1.0 / (1.0 + exp(-1.0)), 1e-7, "swiglu", 0);
     assert_near((double)out[1], -4.0 / (1.0 + exp(1.0)), 1e-6, "swiglu", 1);
 }

@@ -24,6 +24,7 @@ typedef enum tamis_dim {
     TAMIS_DIM_EXPERT_FF,  /* Fe */
     TAMIS_DIM_EXPERT_FF2, /* 2 * Fe */
     TAMIS_DIM_EXPERTS,    /* E */
+    TAMIS_DIM_SHARED_FF,  /* Fs */
     TAMIS_N_DIMS,
 } tamis_dim;
 
@@ -32,7 +33,8 @@ typedef enum tamis_rule_when {
     TAMIS_WHEN_ALWAYS,
     TAMIS_WHEN_DENSE, /* the block has no experts */
     TAMIS_WHEN_EXPERTS,
-    TAMIS_WHEN_ATTENTION, /* by its mixer */
+    TAMIS_WHEN_SHARED_EXPERT, /* the block has experts, and one that all tokens go through */
+    TAMIS_WHEN_ATTENTION,     /* by its mixer */
     TAMIS_WHEN_DELTA_NET,
     TAMIS_WHEN_LATENT,
     TAMIS_WHEN_MTP, /* a multi-token prediction block */
@@ -84,6 +86,8 @@ extern const tamis_rule_set tamis_rules_ffn_norm;  /* the norm before the feed-f
 extern const tamis_rule_set tamis_rules_post_attention_norm; /* that, by another name */
 extern const tamis_rule_set tamis_rules_dense;               /* gate, up, down */
 extern const tamis_rule_set tamis_rules_experts;             /* router and experts */
+extern const tamis_rule_set tamis_rules_shared_expert;       /* gate, up, down */
+extern const tamis_rule_set tamis_rules_shared_gate;         /* ffn_gate_inp_shexp */
 extern const tamis_rule_set tamis_rules_mtp; /* what a prediction block has beside its layer */
 
 /* The row for a name, or NULL. */
@@ -97,6 +101,10 @@ tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_
  * (expert_feed_forward_length; without it the feed-forward length / experts used). */
 tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
 
+/* The same with a shared expert of width expert_shared_feed_forward_length; without the key the
+ * feed-forward length. */
+tamis_status tamis_check_shared_expert(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
+
 /* Check that every tensor the architecture's rules ask for is there with the right shape and a type
  * that holds weights, and that no tensor of a block would be left out of the computation. */
 tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
@@ -104,6 +112,7 @@ tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
 
 extern const tamis_arch tamis_arch_llama;
 extern const tamis_arch tamis_arch_qwen2;
+extern const tamis_arch tamis_arch_qwen2moe;
 extern const tamis_arch tamis_arch_qwen3;
 extern const tamis_arch tamis_arch_qwen3moe;
 

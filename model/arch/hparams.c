@@ -150,6 +150,7 @@ static tamis_status read_experts(const tamis_keys *keys, tamis_hparams *hp, tami
     if (st || e->n == 0) return st;
     for (int64_t i = 0; i < hp->n_blocks; i++)
         hp->layers[i].has_experts = 1;
+    e->normalize = true; /* in most families */
     st = tamis_keys_need_int(keys, "expert_used_count", 1, e->n, &e->n_used, err);
     if (!st) st = tamis_keys_int(keys, "expert_group_count", 0, e->n, 0, &e->n_groups, err);
     if (st || e->n_groups <= 1) return st;

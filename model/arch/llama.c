@@ -32,19 +32,16 @@ static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error
 }
 
 static const tamis_attention_style style = {0};
+static const tamis_ffn_style ffn_style = {0};
+static const tamis_expert_style expert_style = {0};
 
 static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
     enum { ATTENTION, FFN, N_PARTS };
     const tamis_hparams *hp = &run->model->hp;
     tamis_status st = tamis_self_attention(run, i_layer, &style, ATTENTION, N_PARTS, err);
     if (st || !hp->layers[i_layer].has_experts)
-        return st ? st : tamis_dense_ffn(run, i_layer, "ffn_norm", FFN, N_PARTS, err);
-    tamis_router router = {.n_expert = hp->experts.n,
-                           .n_used = hp->experts.n_used,
-                           .n_groups = hp->experts.n_groups,
-                           .n_groups_used = hp->experts.n_groups_used,
-                           .normalize = true};
-    return tamis_expert_ffn(run, i_layer, "ffn_norm", &router, FFN, N_PARTS, err);
+        return st ? st : tamis_dense_ffn(run, i_layer, &ffn_style, FFN, N_PARTS, err);
+    return tamis_expert_ffn(run, i_layer, &expert_style, FFN, N_PARTS, err);
 }
 
 const tamis_arch tamis_arch_llama = {

@@ -62,6 +62,16 @@ static const tamis_tensor_rule expert_rules[] = {
                                                                  SCALED,  TAMIS_WHEN_EXPERTS, NULL },
 };
 
+static const tamis_tensor_rule shared_expert_rules[] = {
+    { "ffn_gate_shexp", { TAMIS_DIM_EMBD, TAMIS_DIM_SHARED_FF }, SCALED, TAMIS_WHEN_SHARED_EXPERT, NULL },
+    { "ffn_up_shexp",   { TAMIS_DIM_EMBD, TAMIS_DIM_SHARED_FF }, SCALED, TAMIS_WHEN_SHARED_EXPERT, NULL },
+    { "ffn_down_shexp", { TAMIS_DIM_SHARED_FF, TAMIS_DIM_EMBD }, SCALED, TAMIS_WHEN_SHARED_EXPERT, NULL },
+};
+
+static const tamis_tensor_rule shared_gate_rules[] = {
+    { "ffn_gate_inp_shexp", { TAMIS_DIM_EMBD }, SCALED, TAMIS_WHEN_SHARED_EXPERT, NULL },
+};
+
 /* Beside the tensors of a full layer, reference/architectures.md section 8; a head, its norm and
  * an embedding of its own may be missing: then those of the trunk serve. */
 static const tamis_tensor_rule mtp_rules[] = {
@@ -81,6 +91,8 @@ const tamis_rule_set tamis_rules_ffn_norm = SET(ffn_norm_rules);
 const tamis_rule_set tamis_rules_post_attention_norm = SET(post_attention_norm_rules);
 const tamis_rule_set tamis_rules_dense = SET(dense_rules);
 const tamis_rule_set tamis_rules_experts = SET(expert_rules);
+const tamis_rule_set tamis_rules_shared_expert = SET(shared_expert_rules);
+const tamis_rule_set tamis_rules_shared_gate = SET(shared_gate_rules);
 const tamis_rule_set tamis_rules_mtp = SET(mtp_rules);
 
 tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
@@ -107,6 +119,19 @@ tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tami
     tamis_status st =
         tamis_keys_int(keys, suffix, 1, TAMIS_WIDTH_MAX, fallback, &hp->experts.n_ff, err);
     if (!st && hp->experts.n_ff < 1)
+        st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing", keys->arch, suffix);
+    return st;
+}
+
+tamis_status tamis_check_shared_expert(const tamis_keys *keys, tamis_hparams *hp,
+                                       tamis_error *err) {
+    const char *suffix = "expert_shared_feed_forward_length";
+    tamis_expert_hparams *e = &hp->experts;
+    tamis_status st = tamis_check_experts(keys, hp, err);
+    if (!st)
+        st = tamis_keys_int(keys, suffix, 1, TAMIS_WIDTH_MAX, hp->layers[0].n_ff, &e->n_shared_ff,
+                            err);
+    if (!st && e->n_shared_ff < 1)
         st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing", keys->arch, suffix);
     return st;
 }

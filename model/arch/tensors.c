@@ -33,6 +33,7 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     dims[TAMIS_DIM_EXPERT_FF] = hp->experts.n_ff;
     dims[TAMIS_DIM_EXPERT_FF2] = 2 * hp->experts.n_ff;
     dims[TAMIS_DIM_EXPERTS] = hp->experts.n;
+    dims[TAMIS_DIM_SHARED_FF] = hp->experts.n_shared_ff;
 }
 
 /* A rule of the whole model (layer -1) is judged by the first block. */
@@ -42,6 +43,7 @@ static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp, int6
         [TAMIS_WHEN_ALWAYS] = true,
         [TAMIS_WHEN_DENSE] = !l->has_experts,
         [TAMIS_WHEN_EXPERTS] = l->has_experts,
+        [TAMIS_WHEN_SHARED_EXPERT] = l->has_experts && hp->experts.n_shared_ff > 0,
         [TAMIS_WHEN_ATTENTION] = l->mixer == TAMIS_MIXER_ATTENTION,
         [TAMIS_WHEN_DELTA_NET] = l->mixer == TAMIS_MIXER_DELTA_NET,
         [TAMIS_WHEN_LATENT] = l->mixer == TAMIS_MIXER_LATENT,

@@ -1,13 +1,10 @@
 /* residual.c - see residual.h. Bound: memory. */
 #include "model/ops/residual.h"
 
-#include "model/ops/exp.h"
-
 enum { ROWS_PER_ITEM = 8 };
 
 typedef struct job {
-    const float *a, *b;
-    int64_t a_stride, b_stride;
+    const float *a;
     const int32_t *rows;
     const float *weights;
     float *out;
@@ -57,25 +54,5 @@ void tamis_scatter_rows(tamis_pool *pool, const float *y, const int32_t *rows, c
              .n_rows = n_rows,
              .n = n,
              .row = scatter_row};
-    run(pool, &j);
-}
-
-static void swiglu_row(const job *j, int64_t r) {
-    const float *gate = j->a + r * j->a_stride, *restrict up = j->b + r * j->b_stride;
-    float *y = j->out + r * j->n; /* may be gate */
-    for (int64_t i = 0; i < j->n; i++)
-        y[i] = tamis_silu(gate[i]) * up[i];
-}
-
-void tamis_swiglu_rows(tamis_pool *pool, const float *gate, int64_t gate_stride, const float *up,
-                       int64_t up_stride, int64_t n_rows, int64_t n, float *y) {
-    job j = {.a = gate,
-             .a_stride = gate_stride,
-             .b = up,
-             .b_stride = up_stride,
-             .out = y,
-             .n_rows = n_rows,
-             .n = n,
-             .row = swiglu_row};
     run(pool, &j);
 }

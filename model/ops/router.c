@@ -3,8 +3,7 @@
 #include "model/ops/router.h"
 
 #include <math.h>
-
-#include "model/model_internal.h"
+#include <stdbool.h>
 
 /* Softmax in place, the sum in f64. */
 static void softmax(float *x, int64_t n) {
@@ -19,51 +18,79 @@ static void softmax(float *x, int64_t n) {
 }
 
 /* Scores that are closer than this, relatively, count as equal. Sums in another order move an f32
- * score by as much: without the band, rounding alone would choose between such experts. */
+ * score by as much: without the band, rounding alone would choose between such experts. Logits are
+ * sums of terms of either sign, so those near 0 are no closer to the truth than those near 1. */
 #define TIE_BAND 1e-6f
 
-/* Index of the largest value >= 0 not yet taken, the lowest among equals. */
-static int64_t take_largest(const float *x, int64_t n, bool *taken) {
+/* Index of the largest value not yet taken, the lowest among equals; `least` bounds the magnitude
+ * that the band is relative to. */
+static int64_t take_largest(const float *x, int64_t n, float least, bool *taken) {
     int64_t best = -1;
-    for (int64_t i = 0; i < n; i++)
-        if (!taken[i] && (best < 0 || x[i] > x[best] * (1.0f + TIE_BAND))) best = i;
+    for (int64_t i = 0; i < n; i++) {
+        if (taken[i]) continue;
+        if (best < 0 || x[i] > x[best] + TIE_BAND * fmaxf(fabsf(x[best]), least)) best = i;
+    }
     taken[best] = true;
     return best;
 }
 
 /* Mark the experts outside the best groups; a group's score is the sum of its two largest. */
-static void leave_out_groups(const tamis_router *r, const float *probs, bool *is_out) {
-    float scores[TAMIS_EXPERTS_MAX];
+static void leave_out_groups(const tamis_expert_hparams *e, const float *scores, float least,
+                             bool *is_out) {
+    float sums[TAMIS_EXPERTS_MAX];
     bool is_kept[TAMIS_EXPERTS_MAX] = {false};
-    int64_t size = r->n_expert / r->n_groups;
-    for (int64_t g = 0; g < r->n_groups; g++) {
-        float first = 0.0f, second = 0.0f;
-        for (int64_t i = g * size; i < (g + 1) * size; i++) {
-            float p = probs[i];
-            second = p > first ? first : p > second ? p : second;
-            first = p > first ? p : first;
+    int64_t size = e->n / e->n_groups;
+    for (int64_t g = 0; g < e->n_groups; g++) {
+        const float *x = scores + g * size;
+        int64_t first = 0, second = -1;
+        for (int64_t i = 1; i < size; i++) {
+            if (x[i] > x[first])
+                second = first, first = i;
+            else if (second < 0 || x[i] > x[second])
+                second = i;
         }
-        scores[g] = first + second;
+        sums[g] = x[first] + (second < 0 ? 0.0f : x[second]);
     }
-    for (int64_t i = 0; i < r->n_groups_used; i++)
-        take_largest(scores, r->n_groups, is_kept);
-    for (int64_t i = 0; i < r->n_expert; i++)
+    for (int64_t i = 0; i < e->n_groups_used; i++)
+        take_largest(sums, e->n_groups, least, is_kept);
+    for (int64_t i = 0; i < e->n; i++)
         is_out[i] = !is_kept[i / size];
 }
 
-void tamis_route(const tamis_router *router, float *logits, int32_t *chosen, float *weights) {
+static void fill_probabilities(const tamis_expert_hparams *e, float *logits) {
+    if (e->gating == TAMIS_GATING_SOFTMAX) softmax(logits, e->n);
+    for (int64_t i = 0; e->gating == TAMIS_GATING_SIGMOID && i < e->n; i++)
+        logits[i] = (float)(1.0 / (1.0 + exp(-(double)logits[i])));
+}
+
+static void finish_weights(const tamis_expert_hparams *e, float *weights) {
     const float sum_min = 6.103515625e-5f;
-    bool taken[TAMIS_EXPERTS_MAX] = {false};
-    softmax(logits, router->n_expert);
-    if (router->n_groups > 1) leave_out_groups(router, logits, taken);
     double sum = 0.0;
-    for (int64_t i = 0; i < router->n_used; i++) {
-        int64_t best = take_largest(logits, router->n_expert, taken);
+    if (e->gating == TAMIS_GATING_CHOSEN) softmax(weights, e->n_used);
+    for (int64_t i = 0; i < e->n_used; i++)
+        sum += (double)weights[i];
+    float total = sum > (double)sum_min ? (float)sum : sum_min;
+    for (int64_t i = 0; e->normalize && i < e->n_used; i++)
+        weights[i] /= total;
+    for (int64_t i = 0; e->weights_scale != 0.0f && i < e->n_used; i++)
+        weights[i] *= e->weights_scale;
+}
+
+void tamis_route(const tamis_expert_hparams *experts, float *logits, const float *bias,
+                 int32_t *chosen, float *weights) {
+    const tamis_expert_hparams *e = experts;
+    bool taken[TAMIS_EXPERTS_MAX] = {false};
+    float sums[TAMIS_EXPERTS_MAX];
+    const float *scores = bias ? sums : logits;
+    const float least = e->gating == TAMIS_GATING_CHOSEN ? 1.0f : 0.0f;
+    fill_probabilities(e, logits);
+    for (int64_t i = 0; bias && i < e->n; i++)
+        sums[i] = logits[i] + bias[i];
+    if (e->n_groups > 1) leave_out_groups(e, scores, least, taken);
+    for (int64_t i = 0; i < e->n_used; i++) {
+        int64_t best = take_largest(scores, e->n, least, taken);
         chosen[i] = (int32_t)best;
         weights[i] = logits[best];
-        sum += (double)logits[best];
     }
-    float total = sum > (double)sum_min ? (float)sum : sum_min;
-    for (int64_t i = 0; router->normalize && i < router->n_used; i++)
-        weights[i] /= total;
+    finish_weights(e, weights);
 }

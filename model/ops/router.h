@@ -2,18 +2,18 @@
 #ifndef TAMIS_MODEL_OPS_ROUTER_H
 #define TAMIS_MODEL_OPS_ROUTER_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-typedef struct tamis_router {
-    int64_t n_expert, n_used;
-    int64_t n_groups, n_groups_used; /* limited to the best groups when n_groups > 1 */
-    bool normalize;                  /* the chosen weights are divided by their sum */
-} tamis_router;
+#include "model/arch/hparams.h"
 
-/* Softmax over logits [n_expert] (overwritten with the probabilities); the n_used largest, the
- * lower index first among equals (within 1e-6 relative), to chosen [n_used] in descending order
- * with weights [n_used]. Logits are finite. */
-void tamis_route(const tamis_router *router, float *logits, int32_t *chosen, float *weights);
+/* The experts of one token by its logits [n] (finite; overwritten): n_used of them to chosen in
+ * descending order of their scores, with weights [n_used]. A score is the probability (the
+ * softmax or sigmoid of the logits, or with TAMIS_GATING_CHOSEN the logit itself) plus `bias` [n],
+ * which may be NULL; among equals (within 1e-6 relative) the lower index comes first. With groups,
+ * only the n_groups_used whose two best scores add up to most are chosen from. A weight is the
+ * probability without bias (TAMIS_GATING_CHOSEN: softmax over the chosen), normalized and scaled as
+ * *experts says. */
+void tamis_route(const tamis_expert_hparams *experts, float *logits, const float *bias,
+                 int32_t *chosen, float *weights);
 
 #endif
