@@ -3,11 +3,24 @@
 
 #include <string.h>
 
-static const char *const names[] = {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe"};
-static const tamis_arch *const archs[] = {
-    &tamis_arch_llama, &tamis_arch_qwen2,    &tamis_arch_qwen2moe,
-    &tamis_arch_qwen3, &tamis_arch_qwen3moe,
+/* clang-format off */
+static const char *const names[] = {
+    "glm4moe",
+    "llama",
+    "qwen2",
+    "qwen2moe",
+    "qwen3",
+    "qwen3moe",
 };
+static const tamis_arch *const archs[] = {
+    &tamis_arch_glm4moe,
+    &tamis_arch_llama,
+    &tamis_arch_qwen2,
+    &tamis_arch_qwen2moe,
+    &tamis_arch_qwen3,
+    &tamis_arch_qwen3moe,
+};
+/* clang-format on */
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };
 _Static_assert(sizeof names / sizeof names[0] == N_ARCHS, "one name per architecture");
 

@@ -88,6 +88,7 @@ extern const tamis_rule_set tamis_rules_dense;               /* gate, up, down *
 extern const tamis_rule_set tamis_rules_experts;             /* router and experts */
 extern const tamis_rule_set tamis_rules_shared_expert;       /* gate, up, down */
 extern const tamis_rule_set tamis_rules_shared_gate;         /* ffn_gate_inp_shexp */
+extern const tamis_rule_set tamis_rules_selection_bias;      /* exp_probs_b, optional */
 extern const tamis_rule_set tamis_rules_mtp; /* what a prediction block has beside its layer */
 
 /* The row for a name, or NULL. */
@@ -105,11 +106,18 @@ tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tami
  * feed-forward length. */
 tamis_status tamis_check_shared_expert(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
 
+/* The check of families whose first layers (leading_dense_block_count) are dense and whose router
+ * is described by keys: expert_gating_func (`gating` without it), expert_weights_norm and _scale,
+ * expert_shared_count shared experts side by side. */
+tamis_status tamis_check_sparse(const tamis_keys *keys, tamis_gating gating, tamis_hparams *hp,
+                                tamis_error *err);
+
 /* Check that every tensor the architecture's rules ask for is there with the right shape and a type
  * that holds weights, and that no tensor of a block would be left out of the computation. */
 tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
                                  const tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
 
+extern const tamis_arch tamis_arch_glm4moe;
 extern const tamis_arch tamis_arch_llama;
 extern const tamis_arch tamis_arch_qwen2;
 extern const tamis_arch tamis_arch_qwen2moe;

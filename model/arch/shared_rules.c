@@ -9,6 +9,7 @@ enum {
     LAYER = TAMIS_RULE_LAYER,
     OPTIONAL = TAMIS_RULE_OPTIONAL,
     BIAS = TAMIS_RULE_BIAS,
+    BARE = TAMIS_RULE_BARE,
     PRODUCT = TAMIS_RULE_PRODUCT,
     LINEAR = TAMIS_RULE_LAYER | TAMIS_RULE_BIAS | TAMIS_RULE_PRODUCT,
     SCALED = TAMIS_RULE_LAYER | TAMIS_RULE_PRODUCT,
@@ -72,6 +73,10 @@ static const tamis_tensor_rule shared_gate_rules[] = {
     { "ffn_gate_inp_shexp", { TAMIS_DIM_EMBD }, SCALED, TAMIS_WHEN_SHARED_EXPERT, NULL },
 };
 
+static const tamis_tensor_rule selection_bias_rules[] = {
+    { "exp_probs_b.bias", { TAMIS_DIM_EXPERTS }, LAYER | BARE | OPTIONAL, TAMIS_WHEN_EXPERTS, NULL },
+};
+
 /* Beside the tensors of a full layer, reference/architectures.md section 8; a head, its norm and
  * an embedding of its own may be missing: then those of the trunk serve. */
 static const tamis_tensor_rule mtp_rules[] = {
@@ -93,6 +98,7 @@ const tamis_rule_set tamis_rules_dense = SET(dense_rules);
 const tamis_rule_set tamis_rules_experts = SET(expert_rules);
 const tamis_rule_set tamis_rules_shared_expert = SET(shared_expert_rules);
 const tamis_rule_set tamis_rules_shared_gate = SET(shared_gate_rules);
+const tamis_rule_set tamis_rules_selection_bias = SET(selection_bias_rules);
 const tamis_rule_set tamis_rules_mtp = SET(mtp_rules);
 
 tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
@@ -134,4 +140,42 @@ tamis_status tamis_check_shared_expert(const tamis_keys *keys, tamis_hparams *hp
     if (!st && e->n_shared_ff < 1)
         st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing", keys->arch, suffix);
     return st;
+}
+
+static tamis_status read_gating(const tamis_keys *keys, tamis_gating fallback, tamis_hparams *hp,
+                                tamis_error *err) {
+    enum { GIVEN_NONE, GIVEN_SOFTMAX, GIVEN_SIGMOID };
+    int64_t given = 0;
+    tamis_status st = tamis_keys_int(keys, "expert_gating_func", 0, GIVEN_SIGMOID, 0, &given, err);
+    hp->experts.gating = given == GIVEN_NONE      ? fallback
+                         : given == GIVEN_SOFTMAX ? TAMIS_GATING_SOFTMAX
+                                                  : TAMIS_GATING_SIGMOID;
+    return st;
+}
+
+tamis_status tamis_check_sparse(const tamis_keys *keys, tamis_gating gating, tamis_hparams *hp,
+                                tamis_error *err) {
+    const double scale_max = 1e6;
+    tamis_expert_hparams *e = &hp->experts;
+    int64_t n_dense = 0, n_shared = 0;
+    double scale = 0.0;
+    tamis_status st = tamis_check_experts(keys, hp, err);
+    if (!st) st = tamis_keys_need_int(keys, "expert_shared_count", 0, e->n, &n_shared, err);
+    if (!st)
+        st = tamis_keys_int(keys, "leading_dense_block_count", 0, hp->n_blocks, 0, &n_dense, err);
+    if (!st) st = tamis_keys_double(keys, "expert_weights_scale", 0.0, scale_max, 0.0, &scale, err);
+    if (!st) st = tamis_keys_bool(keys, "expert_weights_norm", false, &e->normalize, err);
+    if (!st) st = read_gating(keys, gating, hp, err);
+    if (st) return st;
+    e->weights_scale = (float)scale;
+    e->n_shared_ff = n_shared * e->n_ff;
+    for (int64_t i = 0; i < n_dense; i++) {
+        hp->layers[i].has_experts = 0;
+        if (hp->layers[i].n_ff < 1)
+            return tamis_fail(err, TAMIS_BAD_INPUT,
+                              "layer %lld is dense (key '%s.leading_dense_block_count'), and its "
+                              "feed-forward length is missing or 0",
+                              (long long)i, keys->arch);
+    }
+    return TAMIS_OK;
 }
