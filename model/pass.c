@@ -64,6 +64,7 @@ static tamis_status fixed_bytes(const tamis_run *run, uint64_t *out, tamis_error
         per_key = larger(per_key, l->n_head_kv * (l->head_k + l->head_v));
     }
     int64_t buffers = tamis_run_tile_tokens(run) * per_token + tamis_run_tile_keys(run) * per_key;
+    weights += (uint64_t)hp->ple_width * (uint64_t)hp->n_embd;
     *out = (weights + (uint64_t)buffers) * sizeof(float);
     return TAMIS_OK;
 }
@@ -275,6 +276,7 @@ tamis_status tamis_pass_run(tamis_model *model, const int32_t *tokens, int64_t n
     tamis_run run = {.model = model,
                      .observers = observers,
                      .n_observers = n_observers,
+                     .tokens = tokens,
                      .n_tokens = n_tokens,
                      .n_ctx = n_ctx};
     budget_share taken = {0};

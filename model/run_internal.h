@@ -38,6 +38,7 @@ typedef struct tamis_run {
     int n_observers;
     int64_t n_tokens, n_ctx; /* a multi-token prediction block has fewer than the trunk: ... */
     int64_t n_left_out;      /* ... so many at the end of each sequence */
+    const int32_t *tokens;   /* [n_tokens] of the trunk; borrowed */
     float *h;                /* [n_tokens][n_embd] residual stream */
     float *sums;             /* [n_tokens][n_embd] experts' outputs; NULL in a dense model */
     float *kept_kv;          /* keys and values that later layers attend to; NULL: none do */

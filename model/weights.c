@@ -10,18 +10,27 @@
 
 enum { ITEM_ELEMS = 65536, NAME_CAP = 192, SOURCES_MAX = 3 * TAMIS_WEIGHTS_MAX };
 
-static int64_t rows_per_item(const tamis_gguf_tensor *t) {
-    int64_t rows = ITEM_ELEMS / (int64_t)t->ne[0];
+static int64_t cols_of(const tamis_row_source *s) {
+    return s->n_cols ? s->n_cols : (int64_t)s->tensor->ne[0];
+}
+
+/* Stored bytes of n elements of a row, whole blocks. */
+static uint64_t bytes_of(const tamis_gguf_tensor *t, int64_t n) {
+    return (uint64_t)n / t->type->block_elems * t->type->block_bytes;
+}
+
+static int64_t rows_per_item(const tamis_row_source *s) {
+    int64_t rows = ITEM_ELEMS / cols_of(s);
     return rows < 1 ? 1 : rows;
 }
 
 static int64_t items_of(const tamis_row_source *s) {
-    int64_t rows = rows_per_item(s->tensor);
+    int64_t rows = rows_per_item(s);
     return (s->n_rows + rows - 1) / rows;
 }
 
 static uint64_t item_bytes(const tamis_row_source *s) {
-    return (uint64_t)rows_per_item(s->tensor) * tamis_tensor_row_bytes(s->tensor);
+    return (uint64_t)rows_per_item(s) * bytes_of(s->tensor, cols_of(s));
 }
 
 uint64_t tamis_staging_bytes(const tamis_row_source *sources, int n_sources, int n_workers) {
@@ -48,14 +57,17 @@ typedef struct decode_job {
 static tamis_status decode_range(const tamis_row_source *s, int64_t first, int64_t n,
                                  uint8_t *staging, tamis_error *err) {
     const tamis_gguf_tensor *t = s->tensor;
-    uint64_t row_bytes = tamis_tensor_row_bytes(t);
-    int64_t n_cols = (int64_t)t->ne[0];
+    uint64_t row_bytes = tamis_tensor_row_bytes(t), at = bytes_of(t, s->first_col);
+    int64_t n_cols = cols_of(s);
+    uint64_t n_bytes = bytes_of(t, n_cols);
     float *dst = s->dst + first * n_cols;
     tamis_status st = TAMIS_OK;
-    if (s->rows) {
-        for (int64_t i = 0; i < n && !st; i++)
-            st = tamis_gguf_read_tensor(s->gguf, t, (uint64_t)s->rows[first + i] * row_bytes,
-                                        row_bytes, staging + (uint64_t)i * row_bytes, err);
+    if (s->rows || n_bytes < row_bytes) {
+        for (int64_t i = 0; i < n && !st; i++) {
+            int64_t row = s->rows ? s->rows[first + i] : s->first_row + first + i;
+            st = tamis_gguf_read_tensor(s->gguf, t, (uint64_t)row * row_bytes + at, n_bytes,
+                                        staging + (uint64_t)i * n_bytes, err);
+        }
     } else {
         st = tamis_gguf_read_tensor(s->gguf, t, (uint64_t)(s->first_row + first) * row_bytes,
                                     (uint64_t)n * row_bytes, staging, err);
@@ -70,7 +82,7 @@ static tamis_status decode_range(const tamis_row_source *s, int64_t first, int64
                       "the file is damaged or was converted wrongly",
                       tamis_gguf_file_path(s->gguf, t->i_file), t->name,
                       (long long)(s->rows ? s->rows[i_row] : s->first_row + i_row),
-                      (long long)(bad % n_cols), (double)dst[bad]);
+                      (long long)(s->first_col + bad % n_cols), (double)dst[bad]);
 }
 
 static void decode_item(void *ctx, int64_t i_item, int i_worker) {
@@ -81,7 +93,7 @@ static void decode_item(void *ctx, int64_t i_item, int i_worker) {
     int64_t i = i_item;
     for (; i >= items_of(s); s++)
         i -= items_of(s);
-    int64_t rows = rows_per_item(s->tensor), first = i * rows;
+    int64_t rows = rows_per_item(s), first = i * rows;
     int64_t n = s->n_rows - first < rows ? s->n_rows - first : rows;
     tamis_error error;
     if (decode_range(s, first, n, j->staging + (uint64_t)i_worker * j->staging_bytes, &error)) {
@@ -154,8 +166,10 @@ tamis_weight tamis_weight_find_bare(const tamis_run *run, int64_t layer, const c
 static int add_sources(const tamis_gguf *g, const tamis_weight *w, int64_t expert,
                        tamis_row_source *sources, uint64_t *offsets, uint64_t *n_floats) {
     int n = 0;
-    sources[n] = (tamis_row_source){
-        .gguf = g, .tensor = w->tensor, .n_rows = w->n_out, .first_row = expert * w->n_out};
+    sources[n] = (tamis_row_source){.gguf = g,
+                                    .tensor = w->tensor,
+                                    .n_rows = w->n_out,
+                                    .first_row = w->first_row + expert * w->n_out};
     offsets[n++] = *n_floats;
     *n_floats += (uint64_t)w->n_out * (uint64_t)w->n_in;
     if (w->bias_tensor) {

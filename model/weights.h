@@ -12,6 +12,7 @@ typedef struct tamis_weight {
     const tamis_gguf_tensor *bias_tensor, *scale_tensor; /* NULL: none */
     int64_t n_in, n_out;
     int64_t n_experts; /* 1 when dense */
+    int64_t first_row; /* of the n_out rows in the tensor, beside those of earlier experts */
     const float *w;    /* [n_out][n_in], of the expert that was loaded; borrowed */
     const float *bias; /* [n_out] or NULL; borrowed */
     float scale;       /* of the product; 1 when there is none */
@@ -32,13 +33,15 @@ enum { TAMIS_WEIGHTS_MAX = 12 }; /* weights of one call */
 tamis_status tamis_weights_load(tamis_run *run, tamis_weight *const *weights, int n, int64_t expert,
                                 tamis_error *err) TAMIS_MUST_USE;
 
-/* Decode rows of a tensor to dst [n_rows][ne0]; row_of(i) = rows[i], or first_row + i when rows
- * is NULL. `pool` may be NULL; staging: see tamis_staging_bytes(). */
+/* Decode rows of a tensor to dst [n_rows][n_cols]; row_of(i) = rows[i], or first_row + i when rows
+ * is NULL. n_cols elements from first_col on are read, whole blocks of the type; 0: all ne0. `pool`
+ * may be NULL; staging: see tamis_staging_bytes(). */
 typedef struct tamis_row_source {
     const tamis_gguf *gguf;
     const tamis_gguf_tensor *tensor;
     const int32_t *rows;
     int64_t first_row, n_rows;
+    int64_t first_col, n_cols;
     float *dst;
 } tamis_row_source;
 

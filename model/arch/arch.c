@@ -5,7 +5,10 @@
 
 /* clang-format off */
 static const char *const names[] = {
+    "gemma3",
+    "gemma4",
     "glm4moe",
+    "gpt-oss",
     "llama",
     "qwen2",
     "qwen2moe",
@@ -13,7 +16,10 @@ static const char *const names[] = {
     "qwen3moe",
 };
 static const tamis_arch *const archs[] = {
+    &tamis_arch_gemma3,
+    &tamis_arch_gemma4,
     &tamis_arch_glm4moe,
+    &tamis_arch_gpt_oss,
     &tamis_arch_llama,
     &tamis_arch_qwen2,
     &tamis_arch_qwen2moe,

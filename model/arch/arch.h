@@ -25,6 +25,9 @@ typedef enum tamis_dim {
     TAMIS_DIM_EXPERT_FF2, /* 2 * Fe */
     TAMIS_DIM_EXPERTS,    /* E */
     TAMIS_DIM_SHARED_FF,  /* Fs */
+    TAMIS_DIM_N_HEADS,    /* H */
+    TAMIS_DIM_PLE,        /* width of the embedding per token and layer */
+    TAMIS_DIM_PLE_ALL,    /* that of all layers */
     TAMIS_N_DIMS,
 } tamis_dim;
 
@@ -37,6 +40,9 @@ typedef enum tamis_rule_when {
     TAMIS_WHEN_ATTENTION,     /* by its mixer */
     TAMIS_WHEN_DELTA_NET,
     TAMIS_WHEN_LATENT,
+    TAMIS_WHEN_OWN_KV, /* attends to its own keys and values, or to those of another block */
+    TAMIS_WHEN_SHARED_KV,
+    TAMIS_WHEN_PLE, /* there is an embedding per token and layer */
     TAMIS_WHEN_MTP, /* a multi-token prediction block */
     TAMIS_WHEN_LONGROPE,
     TAMIS_N_WHENS,
@@ -84,6 +90,7 @@ extern const tamis_rule_set tamis_rules_attention; /* norm, q k v or fused, outp
 extern const tamis_rule_set tamis_rules_qk_norm;   /* norms of query and key heads */
 extern const tamis_rule_set tamis_rules_ffn_norm;  /* the norm before the feed-forward part */
 extern const tamis_rule_set tamis_rules_post_attention_norm; /* that, by another name */
+extern const tamis_rule_set tamis_rules_post_ffw_norm;       /* of the output of the part */
 extern const tamis_rule_set tamis_rules_dense;               /* gate, up, down */
 extern const tamis_rule_set tamis_rules_experts;             /* router and experts */
 extern const tamis_rule_set tamis_rules_shared_expert;       /* gate, up, down */
@@ -93,6 +100,9 @@ extern const tamis_rule_set tamis_rules_mtp; /* what a prediction block has besi
 
 /* The row for a name, or NULL. */
 const tamis_arch *tamis_arch_find(const char *name, size_t n_bytes);
+
+/* Every block has a feed-forward width. */
+tamis_status tamis_check_widths(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err);
 
 /* The check of a family without experts: none may be announced, every layer has a feed-forward
  * width. */
@@ -117,7 +127,10 @@ tamis_status tamis_check_sparse(const tamis_keys *keys, tamis_gating gating, tam
 tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
                                  const tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
 
+extern const tamis_arch tamis_arch_gemma3;
+extern const tamis_arch tamis_arch_gemma4;
 extern const tamis_arch tamis_arch_glm4moe;
+extern const tamis_arch tamis_arch_gpt_oss;
 extern const tamis_arch tamis_arch_llama;
 extern const tamis_arch tamis_arch_qwen2;
 extern const tamis_arch tamis_arch_qwen2moe;

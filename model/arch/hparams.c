@@ -10,6 +10,8 @@
 #include "base/checked.h"
 
 enum { HEADS_MAX = 1 << 16, HEAD_SIZE_MAX = 1 << 16 };
+/* From a field of one block to that of the next. */
+enum { LAYER_STRIDE = sizeof(tamis_layer_hparams) / sizeof(int64_t) };
 
 static tamis_status read_blocks(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
     tamis_status st =
@@ -27,18 +29,17 @@ static tamis_status read_blocks(const tamis_keys *keys, tamis_hparams *hp, tamis
 
 /* Heads and feed-forward widths, which may differ from block to block. */
 static tamis_status read_counts(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
-    enum { STRIDE = sizeof(tamis_layer_hparams) / sizeof(int64_t) };
     tamis_layer_hparams *first = hp->layers;
     tamis_status st = tamis_keys_per_block(keys, "attention.head_count", HEADS_MAX, hp->n_blocks,
-                                           &first->n_head, STRIDE, err);
+                                           &first->n_head, LAYER_STRIDE, err);
     for (int64_t i = 0; i < hp->n_blocks; i++)
         hp->layers[i].n_head_kv = hp->layers[i].n_head;
     if (!st)
         st = tamis_keys_per_block(keys, "attention.head_count_kv", HEADS_MAX, hp->n_blocks,
-                                  &first->n_head_kv, STRIDE, err);
+                                  &first->n_head_kv, LAYER_STRIDE, err);
     if (!st)
         st = tamis_keys_per_block(keys, "feed_forward_length", TAMIS_WIDTH_MAX, hp->n_blocks,
-                                  &first->n_ff, STRIDE, err);
+                                  &first->n_ff, LAYER_STRIDE, err);
     return st;
 }
 
@@ -215,6 +216,54 @@ tamis_status tamis_hparams_read_sections(const tamis_keys *keys, tamis_rope_sect
         memcpy(hp->ropes[i].sections, sections, sizeof sections);
     }
     return TAMIS_OK;
+}
+
+/* A flag per block, or a period. */
+static tamis_status read_pattern(const tamis_keys *keys, int64_t period, int64_t n_window,
+                                 tamis_hparams *hp, tamis_error *err) {
+    const char *suffix = "attention.sliding_window_pattern";
+    char key[TAMIS_KEY_CAP];
+    tamis_gguf_kv kv;
+    tamis_layer_hparams *first = hp->layers;
+    bool has_pattern = tamis_gguf_find(keys->gguf, tamis_keys_name(keys, suffix, key), &kv);
+    tamis_status st = TAMIS_OK;
+    if (has_pattern && kv.kind == TAMIS_GGUF_ARRAY)
+        st = tamis_keys_per_block(keys, suffix, 1, hp->n_blocks, &first->window, LAYER_STRIDE, err);
+    else if (period < 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT, "key '%s' is missing or no array of flags", key);
+    else
+        st = tamis_keys_int(keys, suffix, 0, TAMIS_BLOCKS_MAX, period, &period, err);
+    for (int64_t i = 0; i < hp->n_blocks; i++) {
+        bool slides = period == 0 || i % period < period - 1;
+        if (has_pattern && kv.kind == TAMIS_GGUF_ARRAY) slides = hp->layers[i].window != 0;
+        hp->layers[i].window = slides ? n_window : 0;
+    }
+    return st;
+}
+
+tamis_status tamis_hparams_read_windows(const tamis_keys *keys, int64_t period, bool is_needed,
+                                        tamis_hparams *hp, tamis_error *err) {
+    const char *suffix = "attention.sliding_window";
+    int64_t n_window = 0;
+    tamis_status st = tamis_keys_int(keys, suffix, 0, INT32_MAX, 0, &n_window, err);
+    if (!st && n_window == 0 && is_needed)
+        st = tamis_fail(err, TAMIS_BAD_INPUT, "key '%s.%s' is missing or 0", keys->arch, suffix);
+    return st ? st : read_pattern(keys, period, n_window, hp, err);
+}
+
+tamis_status tamis_hparams_read_window_rope(const tamis_keys *keys, double base, tamis_hparams *hp,
+                                            tamis_error *err) {
+    tamis_rope_params *rope = &hp->ropes[TAMIS_ROPE_WINDOW];
+    rope->scaling = TAMIS_ROPE_LINEAR;
+    rope->freq_scale = 1.0;
+    for (int64_t i = 0; i < hp->n_blocks; i++)
+        if (hp->layers[i].window) hp->layers[i].rope = TAMIS_ROPE_WINDOW;
+    tamis_status st =
+        tamis_keys_double(keys, "rope.freq_base_swa", 1e-6, 1e15, base, &rope->freq_base, err);
+    if (!st)
+        st = tamis_keys_int(keys, "rope.dimension_count_swa", 2, HEAD_SIZE_MAX, rope->n_rot,
+                            &rope->n_rot, err);
+    return st;
 }
 
 static tamis_status check_attention(const tamis_keys *keys, const tamis_hparams *hp, int64_t i,

@@ -128,6 +128,18 @@ tamis_status tamis_hparams_read_sections(const tamis_keys *keys, tamis_rope_sect
                                          bool is_needed, tamis_hparams *hp,
                                          tamis_error *err) TAMIS_MUST_USE;
 
+/* Blocks with a sliding window, attention.sliding_window wide (absent or 0: none slides, or
+ * TAMIS_BAD_INPUT when is_needed). Which: attention.sliding_window_pattern, a flag per block, or a
+ * period P (`period` when absent; below 0: the flags are needed): block i slides when
+ * i mod P < P - 1, every block when P is 0. */
+tamis_status tamis_hparams_read_windows(const tamis_keys *keys, int64_t period, bool is_needed,
+                                        tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
+
+/* A rope of their own for the blocks with a window: rope.freq_base_swa (`base` when absent),
+ * rope.dimension_count_swa, not scaled. */
+tamis_status tamis_hparams_read_window_rope(const tamis_keys *keys, double base, tamis_hparams *hp,
+                                            tamis_error *err) TAMIS_MUST_USE;
+
 /* What must hold of every block once the family had its say: heads share key heads evenly, no more
  * of a head is rotated than there is, kv_from names an own earlier layer of the same shape. */
 tamis_status tamis_hparams_check(const tamis_keys *keys, const tamis_hparams *hp,

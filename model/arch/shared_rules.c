@@ -45,6 +45,10 @@ static const tamis_tensor_rule post_attention_norm_rules[] = {
     { "post_attention_norm", { TAMIS_DIM_EMBD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
 };
 
+static const tamis_tensor_rule post_ffw_norm_rules[] = {
+    { "post_ffw_norm", { TAMIS_DIM_EMBD }, LAYER, TAMIS_WHEN_ALWAYS, NULL },
+};
+
 static const tamis_tensor_rule dense_rules[] = {
     { "ffn_gate", { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
     { "ffn_up",   { TAMIS_DIM_EMBD, TAMIS_DIM_FF },  LINEAR, TAMIS_WHEN_DENSE, NULL },
@@ -94,6 +98,7 @@ const tamis_rule_set tamis_rules_attention = SET(attention_rules);
 const tamis_rule_set tamis_rules_qk_norm = SET(qk_norm_rules);
 const tamis_rule_set tamis_rules_ffn_norm = SET(ffn_norm_rules);
 const tamis_rule_set tamis_rules_post_attention_norm = SET(post_attention_norm_rules);
+const tamis_rule_set tamis_rules_post_ffw_norm = SET(post_ffw_norm_rules);
 const tamis_rule_set tamis_rules_dense = SET(dense_rules);
 const tamis_rule_set tamis_rules_experts = SET(expert_rules);
 const tamis_rule_set tamis_rules_shared_expert = SET(shared_expert_rules);
@@ -101,17 +106,23 @@ const tamis_rule_set tamis_rules_shared_gate = SET(shared_gate_rules);
 const tamis_rule_set tamis_rules_selection_bias = SET(selection_bias_rules);
 const tamis_rule_set tamis_rules_mtp = SET(mtp_rules);
 
-tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
-    (void)keys;
-    if (hp->experts.n)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "%lld experts are announced, but the architecture is dense",
-                          (long long)hp->experts.n);
+tamis_status tamis_check_widths(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
     for (int64_t i = 0; i < hp->n_blocks; i++)
         if (hp->layers[i].n_ff < 1)
             return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "layer %lld: the feed-forward length is missing or 0", (long long)i);
+                              "layer %lld: the feed-forward length is missing or 0 (key "
+                              "'%s.feed_forward_length')",
+                              (long long)i, keys->arch);
     return TAMIS_OK;
+}
+
+tamis_status tamis_check_dense(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
+    if (hp->experts.n)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%lld experts are announced, but architecture '%s' is dense (key "
+                          "'%s.expert_count')",
+                          (long long)hp->experts.n, keys->arch, keys->arch);
+    return tamis_check_widths(keys, hp, err);
 }
 
 tamis_status tamis_check_experts(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {

@@ -33,6 +33,9 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     dims[TAMIS_DIM_EXPERT_FF] = hp->experts.n_ff;
     dims[TAMIS_DIM_EXPERT_FF2] = 2 * hp->experts.n_ff;
     dims[TAMIS_DIM_EXPERTS] = hp->experts.n;
+    dims[TAMIS_DIM_N_HEADS] = l->n_head;
+    dims[TAMIS_DIM_PLE] = hp->ple_width;
+    dims[TAMIS_DIM_PLE_ALL] = hp->ple_width * hp->n_layers;
     dims[TAMIS_DIM_SHARED_FF] = hp->experts.n_shared_ff;
 }
 
@@ -47,6 +50,9 @@ static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp, int6
         [TAMIS_WHEN_ATTENTION] = l->mixer == TAMIS_MIXER_ATTENTION,
         [TAMIS_WHEN_DELTA_NET] = l->mixer == TAMIS_MIXER_DELTA_NET,
         [TAMIS_WHEN_LATENT] = l->mixer == TAMIS_MIXER_LATENT,
+        [TAMIS_WHEN_OWN_KV] = l->kv_from == (layer < 0 ? 0 : layer),
+        [TAMIS_WHEN_SHARED_KV] = l->kv_from != (layer < 0 ? 0 : layer),
+        [TAMIS_WHEN_PLE] = hp->ple_width > 0,
         [TAMIS_WHEN_MTP] = layer >= hp->n_layers,
         [TAMIS_WHEN_LONGROPE] = hp->ropes[TAMIS_ROPE_MAIN].scaling == TAMIS_ROPE_LONGROPE,
     };

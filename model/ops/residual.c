@@ -37,6 +37,17 @@ void tamis_add_rows(tamis_pool *pool, const float *y, int64_t n_rows, int64_t n,
     run(pool, &j);
 }
 
+static void scale_row(const job *j, int64_t r) {
+    float *x = j->out + r * j->n, factor = *j->weights;
+    for (int64_t i = 0; i < j->n; i++)
+        x[i] *= factor;
+}
+
+void tamis_scale_rows(tamis_pool *pool, float factor, int64_t n_rows, int64_t n, float *x) {
+    job j = {.weights = &factor, .out = x, .n_rows = n_rows, .n = n, .row = scale_row};
+    run(pool, &j);
+}
+
 static void scatter_row(const job *j, int64_t r) {
     const float *restrict y = j->a + r * j->n;
     float *restrict x = j->out + j->rows[r] * j->n;
