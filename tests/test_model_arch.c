@@ -19,6 +19,8 @@ static const fixture fixtures[] = {
     {"qwen3", 0}, {"llama-bias", 0}, {"llama-yarn", 1},   {"mixtral", 0},
     {"qwen2", 0}, {"llama", 0},      {"qwen3-scales", 0}, {"qwen3moe", 0},
     {"qwen2moe", 0}, {"glm4moe", 0},
+    {"qwen35", 1}, {"qwen35-mtp", 1}, {"qwen35moe", 1},   {"qwen35moe-mtp", 1},
+    {"qwen3next", 1},
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof fixtures[0] };
 enum { LAYER_TOKENS = 8, LONG_ROWS = 32 };

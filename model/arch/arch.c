@@ -13,7 +13,10 @@ static const char *const names[] = {
     "qwen2",
     "qwen2moe",
     "qwen3",
+    "qwen35",
+    "qwen35moe",
     "qwen3moe",
+    "qwen3next",
 };
 static const tamis_arch *const archs[] = {
     &tamis_arch_gemma3,
@@ -24,7 +27,10 @@ static const tamis_arch *const archs[] = {
     &tamis_arch_qwen2,
     &tamis_arch_qwen2moe,
     &tamis_arch_qwen3,
+    &tamis_arch_qwen35,
+    &tamis_arch_qwen35moe,
     &tamis_arch_qwen3moe,
+    &tamis_arch_qwen3next,
 };
 /* clang-format on */
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };

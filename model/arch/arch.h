@@ -14,6 +14,7 @@ typedef enum tamis_dim {
     TAMIS_DIM_EMBD2,      /* 2 * D */
     TAMIS_DIM_VOCAB,      /* V */
     TAMIS_DIM_Q,          /* H * head size of keys */
+    TAMIS_DIM_Q2,         /* 2 * Q, queries and their gates */
     TAMIS_DIM_K,          /* Hk * head size of keys */
     TAMIS_DIM_V,          /* Hk * head size of values */
     TAMIS_DIM_QKV,        /* Q + K + V */
@@ -28,6 +29,14 @@ typedef enum tamis_dim {
     TAMIS_DIM_N_HEADS,    /* H */
     TAMIS_DIM_PLE,        /* width of the embedding per token and layer */
     TAMIS_DIM_PLE_ALL,    /* that of all layers */
+
+    TAMIS_DIM_SSM_CHANNELS, /* of queries, keys and values of a delta net */
+    TAMIS_DIM_SSM_INNER,    /* of its values */
+    TAMIS_DIM_SSM_IN,       /* of queries, keys, values and their gates */
+    TAMIS_DIM_SSM_CONV,     /* taps of its convolution */
+    TAMIS_DIM_SSM_HEADS,    /* value heads */
+    TAMIS_DIM_SSM_HEADS2,   /* 2 * value heads */
+    TAMIS_DIM_SSM_STATE,    /* elements of a head */
     TAMIS_N_DIMS,
 } tamis_dim;
 
@@ -136,5 +145,8 @@ extern const tamis_arch tamis_arch_qwen2;
 extern const tamis_arch tamis_arch_qwen2moe;
 extern const tamis_arch tamis_arch_qwen3;
 extern const tamis_arch tamis_arch_qwen3moe;
+extern const tamis_arch tamis_arch_qwen35;
+extern const tamis_arch tamis_arch_qwen35moe;
+extern const tamis_arch tamis_arch_qwen3next;
 
 #endif

@@ -23,6 +23,7 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     dims[TAMIS_DIM_EMBD2] = 2 * hp->n_embd;
     dims[TAMIS_DIM_VOCAB] = hp->n_vocab;
     dims[TAMIS_DIM_Q] = l->n_head * l->head_k;
+    dims[TAMIS_DIM_Q2] = 2 * dims[TAMIS_DIM_Q];
     dims[TAMIS_DIM_K] = l->n_head_kv * l->head_k;
     dims[TAMIS_DIM_V] = l->n_head_kv * l->head_v;
     dims[TAMIS_DIM_QKV] = dims[TAMIS_DIM_Q] + dims[TAMIS_DIM_K] + dims[TAMIS_DIM_V];
@@ -37,6 +38,14 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     dims[TAMIS_DIM_PLE] = hp->ple_width;
     dims[TAMIS_DIM_PLE_ALL] = hp->ple_width * hp->n_layers;
     dims[TAMIS_DIM_SHARED_FF] = hp->experts.n_shared_ff;
+    const tamis_ssm_hparams *ssm = &hp->ssm;
+    dims[TAMIS_DIM_SSM_CHANNELS] = 2 * ssm->n_key_heads * ssm->state_size + ssm->inner_size;
+    dims[TAMIS_DIM_SSM_INNER] = ssm->inner_size;
+    dims[TAMIS_DIM_SSM_IN] = dims[TAMIS_DIM_SSM_CHANNELS] + ssm->inner_size;
+    dims[TAMIS_DIM_SSM_CONV] = ssm->conv_kernel;
+    dims[TAMIS_DIM_SSM_HEADS] = ssm->n_value_heads;
+    dims[TAMIS_DIM_SSM_HEADS2] = 2 * ssm->n_value_heads;
+    dims[TAMIS_DIM_SSM_STATE] = ssm->state_size;
 }
 
 /* A rule of the whole model (layer -1) is judged by the first block. */
