@@ -23,11 +23,11 @@
 typedef struct tamis_product {
     const char *const *names; /* the weights, e.g. attn_q, attn_k, attn_v of a layer */
     int n_names;
-    int64_t layer;     /* -1 for the output head */
-    int64_t expert;    /* expert index, or -1 for a dense weight */
-    int64_t n_experts; /* experts in the weight; 1 for dense */
-    const float *x;    /* [n_tokens][d_in], row-major, borrowed during the call */
-    int64_t n_tokens, d_in;
+    int64_t layer;          /* -1 for the output head */
+    int64_t expert;         /* expert index, or -1 for a dense weight */
+    int64_t n_experts;      /* experts in the weight; 1 for dense */
+    const float *x;         /* [n_tokens][d_in], row-major, borrowed during the call */
+    int64_t n_tokens, d_in; /* a weight with a matrix per head: the inputs of all heads */
     /* Row r is of token tokens[r] of the run, or first_token + r when tokens is NULL. Ascending. */
     int64_t first_token;
     const int32_t *tokens; /* borrowed during the call */

@@ -312,7 +312,8 @@ tamis_status tamis_weights_peak_floats(const tamis_model *m, uint64_t *out, tami
         const char *stem = tamis_layer_of_name(t->name, &layer);
         if (!stem || layer >= m->hp.n_blocks || strncmp(stem, "nextn.", 6) == 0) continue;
         int part = strncmp(stem, "ffn", 3) == 0 ? FFN : REST;
-        parts[layer * N_PARTS + part] += t->ne[0] * t->ne[1];
+        uint64_t n_matrices = part == FFN ? 1 : t->ne[2]; /* experts come one at a time */
+        parts[layer * N_PARTS + part] += t->ne[0] * t->ne[1] * n_matrices;
     }
     *out = 0;
     for (int64_t i = 0; i < m->hp.n_blocks * N_PARTS; i++)

@@ -18,7 +18,7 @@ static const fixture fixtures[] = {
     {"gemma3", 1}, {"gemma4", 1}, {"gemma4moe", 1}, {"gpt-oss", 1},
     {"qwen3", 0}, {"llama-bias", 0}, {"llama-yarn", 1},   {"mixtral", 0},
     {"qwen2", 0}, {"llama", 0},      {"qwen3-scales", 0}, {"qwen3moe", 0},
-    {"qwen2moe", 0}, {"glm4moe", 0},
+    {"qwen2moe", 0}, {"glm4moe", 0}, {"deepseek2", 1},
     {"qwen35", 1}, {"qwen35-mtp", 1}, {"qwen35moe", 1},   {"qwen35moe-mtp", 1},
     {"qwen3next", 1},
 };

@@ -5,6 +5,7 @@
 
 /* clang-format off */
 static const char *const names[] = {
+    "deepseek2",
     "gemma3",
     "gemma4",
     "glm4moe",
@@ -19,6 +20,7 @@ static const char *const names[] = {
     "qwen3next",
 };
 static const tamis_arch *const archs[] = {
+    &tamis_arch_deepseek2,
     &tamis_arch_gemma3,
     &tamis_arch_gemma4,
     &tamis_arch_glm4moe,

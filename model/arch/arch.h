@@ -37,6 +37,15 @@ typedef enum tamis_dim {
     TAMIS_DIM_SSM_HEADS,    /* value heads */
     TAMIS_DIM_SSM_HEADS2,   /* 2 * value heads */
     TAMIS_DIM_SSM_STATE,    /* elements of a head */
+
+    TAMIS_DIM_Q_RANK,       /* of latent attention: rq */
+    TAMIS_DIM_KV_RANK,      /* rkv */
+    TAMIS_DIM_LATENT_KV,    /* rkv + rotated elements of a head */
+    TAMIS_DIM_LATENT_Q,     /* H * size of a query head */
+    TAMIS_DIM_NOPE,         /* unrotated elements of a head */
+    TAMIS_DIM_LATENT_V,     /* elements of a value head */
+    TAMIS_DIM_LATENT_KV_B,  /* H * (unrotated elements + value head) */
+    TAMIS_DIM_LATENT_HEADS, /* H * value head */
     TAMIS_N_DIMS,
 } tamis_dim;
 
@@ -49,6 +58,10 @@ typedef enum tamis_rule_when {
     TAMIS_WHEN_ATTENTION,     /* by its mixer */
     TAMIS_WHEN_DELTA_NET,
     TAMIS_WHEN_LATENT,
+    TAMIS_WHEN_LATENT_Q_RANK, /* its queries are compressed */
+    TAMIS_WHEN_LATENT_Q_WHOLE,
+    TAMIS_WHEN_LATENT_ABSORBED, /* a matrix per head, not attn_kv_b */
+    TAMIS_WHEN_LATENT_JOINED,
     TAMIS_WHEN_OWN_KV, /* attends to its own keys and values, or to those of another block */
     TAMIS_WHEN_SHARED_KV,
     TAMIS_WHEN_PLE, /* there is an embedding per token and layer */
@@ -136,6 +149,7 @@ tamis_status tamis_check_sparse(const tamis_keys *keys, tamis_gating gating, tam
 tamis_status tamis_tensors_check(const tamis_gguf *g, const tamis_arch *arch,
                                  const tamis_hparams *hp, tamis_error *err) TAMIS_MUST_USE;
 
+extern const tamis_arch tamis_arch_deepseek2;
 extern const tamis_arch tamis_arch_gemma3;
 extern const tamis_arch tamis_arch_gemma4;
 extern const tamis_arch tamis_arch_glm4moe;

@@ -5,6 +5,7 @@
 #ifndef TAMIS_MODEL_ARCH_HPARAMS_H
 #define TAMIS_MODEL_ARCH_HPARAMS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -75,6 +76,8 @@ typedef struct tamis_latent_hparams {
     int64_t q_rank; /* 0: queries are not compressed */
     int64_t kv_rank;
     int64_t head_nope, head_rope, head_v; /* elements of a head, decompressed */
+    bool is_absorbed;        /* attn_k_b and attn_v_b, a matrix per head, not attn_kv_b */
+    double logit_multiplier; /* yarn stretches logits by (1 + this * 0.1 ln factor)^2 */
 } tamis_latent_hparams;
 
 typedef enum tamis_gating {

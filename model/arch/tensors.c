@@ -38,6 +38,15 @@ static void fill_dims(const tamis_hparams *hp, int64_t layer, int64_t dims[TAMIS
     dims[TAMIS_DIM_PLE] = hp->ple_width;
     dims[TAMIS_DIM_PLE_ALL] = hp->ple_width * hp->n_layers;
     dims[TAMIS_DIM_SHARED_FF] = hp->experts.n_shared_ff;
+    const tamis_latent_hparams *latent = &hp->latent;
+    dims[TAMIS_DIM_Q_RANK] = latent->q_rank;
+    dims[TAMIS_DIM_KV_RANK] = latent->kv_rank;
+    dims[TAMIS_DIM_LATENT_KV] = latent->kv_rank + latent->head_rope;
+    dims[TAMIS_DIM_LATENT_Q] = l->n_head * (latent->head_nope + latent->head_rope);
+    dims[TAMIS_DIM_NOPE] = latent->head_nope;
+    dims[TAMIS_DIM_LATENT_V] = latent->head_v;
+    dims[TAMIS_DIM_LATENT_KV_B] = l->n_head * (latent->head_nope + latent->head_v);
+    dims[TAMIS_DIM_LATENT_HEADS] = l->n_head * latent->head_v;
     const tamis_ssm_hparams *ssm = &hp->ssm;
     dims[TAMIS_DIM_SSM_CHANNELS] = 2 * ssm->n_key_heads * ssm->state_size + ssm->inner_size;
     dims[TAMIS_DIM_SSM_INNER] = ssm->inner_size;
@@ -59,6 +68,10 @@ static bool applies(const tamis_tensor_rule *rule, const tamis_hparams *hp, int6
         [TAMIS_WHEN_ATTENTION] = l->mixer == TAMIS_MIXER_ATTENTION,
         [TAMIS_WHEN_DELTA_NET] = l->mixer == TAMIS_MIXER_DELTA_NET,
         [TAMIS_WHEN_LATENT] = l->mixer == TAMIS_MIXER_LATENT,
+        [TAMIS_WHEN_LATENT_Q_RANK] = l->mixer == TAMIS_MIXER_LATENT && hp->latent.q_rank > 0,
+        [TAMIS_WHEN_LATENT_Q_WHOLE] = l->mixer == TAMIS_MIXER_LATENT && hp->latent.q_rank == 0,
+        [TAMIS_WHEN_LATENT_ABSORBED] = l->mixer == TAMIS_MIXER_LATENT && hp->latent.is_absorbed,
+        [TAMIS_WHEN_LATENT_JOINED] = l->mixer == TAMIS_MIXER_LATENT && !hp->latent.is_absorbed,
         [TAMIS_WHEN_OWN_KV] = l->kv_from == (layer < 0 ? 0 : layer),
         [TAMIS_WHEN_SHARED_KV] = l->kv_from != (layer < 0 ? 0 : layer),
         [TAMIS_WHEN_PLE] = hp->ple_width > 0,
