@@ -11,6 +11,7 @@ static const char *const names[] = {
     "glm4moe",
     "gpt-oss",
     "llama",
+    "mistral3",
     "qwen2",
     "qwen2moe",
     "qwen3",
@@ -18,6 +19,8 @@ static const char *const names[] = {
     "qwen35moe",
     "qwen3moe",
     "qwen3next",
+    "qwen3vl",
+    "qwen3vlmoe",
 };
 static const tamis_arch *const archs[] = {
     &tamis_arch_deepseek2,
@@ -26,6 +29,7 @@ static const tamis_arch *const archs[] = {
     &tamis_arch_glm4moe,
     &tamis_arch_gpt_oss,
     &tamis_arch_llama,
+    &tamis_arch_mistral3,
     &tamis_arch_qwen2,
     &tamis_arch_qwen2moe,
     &tamis_arch_qwen3,
@@ -33,6 +37,8 @@ static const tamis_arch *const archs[] = {
     &tamis_arch_qwen35moe,
     &tamis_arch_qwen3moe,
     &tamis_arch_qwen3next,
+    &tamis_arch_qwen3vl,
+    &tamis_arch_qwen3vlmoe,
 };
 /* clang-format on */
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };

@@ -155,6 +155,7 @@ extern const tamis_arch tamis_arch_gemma4;
 extern const tamis_arch tamis_arch_glm4moe;
 extern const tamis_arch tamis_arch_gpt_oss;
 extern const tamis_arch tamis_arch_llama;
+extern const tamis_arch tamis_arch_mistral3;
 extern const tamis_arch tamis_arch_qwen2;
 extern const tamis_arch tamis_arch_qwen2moe;
 extern const tamis_arch tamis_arch_qwen3;
@@ -162,5 +163,7 @@ extern const tamis_arch tamis_arch_qwen3moe;
 extern const tamis_arch tamis_arch_qwen35;
 extern const tamis_arch tamis_arch_qwen35moe;
 extern const tamis_arch tamis_arch_qwen3next;
+extern const tamis_arch tamis_arch_qwen3vl;
+extern const tamis_arch tamis_arch_qwen3vlmoe;
 
 #endif

@@ -1,5 +1,6 @@
 /* llama.c - llama: Llama 1-3, Mistral, Mixtral and the models that reuse their layer; dense or
- * with experts. Facts: reference/architectures.md section 2. */
+ * with experts; and mistral3, whose queries grow with their position.
+ * Facts: reference/architectures.md sections 2 and 16. */
 #include "model/arch/arch.h"
 #include "model/ops/ffn.h"
 #include "model/ops/self_attention.h"
@@ -14,21 +15,41 @@ static const tamis_tensor_rule rope_rules[] = {
 static const tamis_rule_set rope_set = {rope_rules, sizeof rope_rules / sizeof rope_rules[0]};
 
 static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
-    (void)keys;
     int64_t head_k = hp->layers[0].head_k, head_v = hp->layers[0].head_v;
     int64_t n_rot = hp->ropes[TAMIS_ROPE_MAIN].n_rot;
     if (head_k != head_v || head_k != n_rot)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "keys of %lld, values of %lld and %lld rotated elements; in "
-                          "architecture 'llama' the three are equal",
-                          (long long)head_k, (long long)head_v, (long long)n_rot);
+                          "architecture '%s' the three are equal",
+                          (long long)head_k, (long long)head_v, (long long)n_rot, keys->arch);
     hp->experts.n_ff = hp->experts.n ? hp->layers[0].n_ff : 0;
     for (int64_t i = 0; i < hp->n_blocks; i++)
         if (hp->layers[i].n_ff < 1 || (hp->experts.n && hp->layers[i].n_ff != hp->experts.n_ff))
             return tamis_fail(err, TAMIS_BAD_INPUT,
-                              "key 'llama.feed_forward_length' is %lld in layer %lld",
+                              "key '%s.feed_forward_length' is %lld in layer %lld", keys->arch,
                               (long long)hp->layers[i].n_ff, (long long)i);
     return TAMIS_OK;
+}
+
+static tamis_status check_mistral3(const tamis_keys *keys, tamis_hparams *hp, tamis_error *err) {
+    tamis_rope_params *rope = &hp->ropes[TAMIS_ROPE_MAIN];
+    double temperature = 0.0;
+    const struct {
+        const char *suffix;
+        double lo, hi, fallback, *out;
+    } numbers[] = {
+        {"attention.temperature_scale", 0.0, 1e3, 0.0, &temperature},
+        {"rope.scaling.yarn_beta_fast", 1e-6, 1e6, rope->beta_fast, &rope->beta_fast},
+        {"rope.scaling.yarn_beta_slow", 1e-6, 1e6, rope->beta_slow, &rope->beta_slow},
+        {"rope.scaling.yarn_log_multiplier", 0.0, 1e3, 0.0, &rope->log_multiplier},
+    };
+    tamis_status st = check(keys, hp, err);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && !st; i++)
+        st = tamis_keys_double(keys, numbers[i].suffix, numbers[i].lo, numbers[i].hi,
+                               numbers[i].fallback, numbers[i].out, err);
+    hp->temperature_scale = (float)temperature;
+    hp->temperature_length = rope->original_context;
+    return st;
 }
 
 static const tamis_attention_style style = {0};
@@ -49,6 +70,16 @@ const tamis_arch tamis_arch_llama = {
     .rule_sets = {&tamis_rules_model, &rope_set, &tamis_rules_attention, &tamis_rules_ffn_norm,
                   &tamis_rules_dense, &tamis_rules_experts},
     .check = check,
+    .rope_kind = TAMIS_ROPE_NORM,
+    .has_rope_factors = true,
+    .layer = layer,
+};
+
+const tamis_arch tamis_arch_mistral3 = {
+    .name = "mistral3",
+    .rule_sets = {&tamis_rules_model, &rope_set, &tamis_rules_attention, &tamis_rules_ffn_norm,
+                  &tamis_rules_dense, &tamis_rules_experts},
+    .check = check_mistral3,
     .rope_kind = TAMIS_ROPE_NORM,
     .has_rope_factors = true,
     .layer = layer,
