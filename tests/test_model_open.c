@@ -166,7 +166,7 @@ static void hyper_parameters_out_of_range(void **state) {
         const char *fixture, *words, *more;
         change change;
     } cases[] = {
-        {"qwen2", "'mamba'", "llama, qwen2, ",
+        {"qwen2", "'mamba'", "llama, mistral3, ",
          {.key = "general.architecture", .kind = TAMIS_GGUF_STRING, .text = "mamba"}},
         {"qwen2", "qwen2.embedding_length", "missing", {.unset = "qwen2.embedding_length"}},
         {"qwen2", "qwen2.context_length", "missing", {.unset = "qwen2.context_length"}},
