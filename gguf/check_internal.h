@@ -14,4 +14,8 @@ typedef struct gguf_remarks {
 void gguf_remark(const gguf_remarks *to, tamis_check_grade grade, const char *format, ...)
     TAMIS_PRINTF(3, 4);
 
+/* check_mmproj.c: what check_model looks at in a file of towers and projectors. */
+tamis_status gguf_check_mmproj(const gguf_remarks *to, const tamis_gguf *g,
+                               tamis_error *err) TAMIS_MUST_USE;
+
 #endif

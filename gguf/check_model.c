@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gguf/check_internal.h"
+#include "gguf/contents.h"
 #include "gguf/tensor_names.h"
 
 typedef long long ll;
@@ -197,6 +198,7 @@ tamis_status tamis_gguf_check_model(const tamis_gguf *g, tamis_remark_fn *found,
         gguf_remark(&to, TAMIS_CHECK_NOTE, "there is no key 'general.architecture'");
         return TAMIS_OK;
     }
+    if (tamis_gguf_is_mmproj(g)) return gguf_check_mmproj(&to, g, err);
     check_width(&to, g, "token_embd.weight");
     check_rows(&to, g, "token_embd.weight");
     check_rows(&to, g, "output.weight");

@@ -9,6 +9,7 @@
 
 #include "base/utf8.h"
 #include "gguf/check_internal.h"
+#include "gguf/contents.h"
 
 typedef long long ll;
 typedef unsigned long long ull;
@@ -315,7 +316,7 @@ tamis_status tamis_gguf_check_tokenizer(const tamis_gguf *g, tamis_remark_fn *fo
     tamis_status st = tamis_gguf_get_string(g, "tokenizer.ggml.model", &t.model, err);
     if (st) return st;
     if (!tamis_gguf_find(g, "tokenizer.ggml.tokens", &t.tokens)) {
-        gguf_remark(&t.to, TAMIS_CHECK_NOTE, "there is none");
+        if (!tamis_gguf_is_mmproj(g)) gguf_remark(&t.to, TAMIS_CHECK_NOTE, "there is none");
         return TAMIS_OK;
     }
     if (!tamis_gguf_find(g, "tokenizer.ggml.token_type", &t.types)) t.types.n_elems = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "gguf/contents.h"
 #include "gguf/gguf_internal.h"
 #include "gguf/show_internal.h"
 
@@ -38,7 +39,7 @@ static size_sums sum_sizes(const tamis_gguf *g) {
 }
 
 static void print_header(const tamis_gguf *g, FILE *stream) {
-    char text[64];
+    char text[64], contents[256];
     int64_t file_type = -1;
     int32_t n_files = tamis_gguf_n_files(g);
     uint64_t n_bytes = 0;
@@ -58,6 +59,8 @@ static void print_header(const tamis_gguf *g, FILE *stream) {
         fprintf(stream, "%-14s %s (%" PRId64 ")\n", "file type", name ? name : "unknown",
                 file_type);
     }
+    if (tamis_gguf_contents_text(g, contents, sizeof contents)[0])
+        fprintf(stream, "%-14s %s\n", "contains", contents);
     fprintf(stream, "%-14s %s", "size", tamis_format_size(n_bytes, text, sizeof text));
     fprintf(stream, " (%llu bytes)\n", (ull)n_bytes);
     if (!sums.n_elems) return;

@@ -18,15 +18,16 @@ typedef struct tamis_gguf_show_options {
 /* Tensors that the filter lets through. */
 int64_t tamis_gguf_show_n_tensors(const tamis_gguf *g, const tamis_gguf_show_options *options);
 
-/* Header, metadata, tensors and totals by type, kind and layer as text, about 100 columns wide. */
+/* Header, metadata, tensors and totals by part, type, kind and layer as text, about 100 columns
+ * wide. */
 tamis_status tamis_gguf_show_text(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   FILE *stream, tamis_error *err) TAMIS_MUST_USE;
 
 /* The same as JSON: file_size, version, byte_order, alignment, data_offset (null without tensors;
  * both null for a set), metadata [{key, type, value}], tensors [{name, type, type_id, ne, offset,
- * size}] (and i_file in a set), sums {types, kinds, layers: [{name, tensors, weights, size, bits,
- * types}]}. Arrays are {type, n, values}; strings above 512 bytes {bytes,
- * sha256} unless options->all; bytes that are no UTF-8 {hex}. *out: free with cJSON_Delete(). */
+ * size}] (and i_file in a set), sums {parts, types, kinds, layers: [{name, tensors, weights, size,
+ * bits, types}]}. Arrays are {type, n, values}; strings above 512 bytes {bytes, sha256} unless
+ * options->all; bytes that are no UTF-8 {hex}. *out: free with cJSON_Delete(). */
 tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   cJSON **out, tamis_error *err) TAMIS_MUST_USE;
 

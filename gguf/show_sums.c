@@ -1,4 +1,4 @@
-/* show_sums.c - what the tensors of a file add up to: by type, by kind, by layer.
+/* show_sums.c - what the tensors of a file add up to: by part, type, kind and layer.
  * Tensors are sorted by their label and added up one label after the other: n log n, and 24
  * bytes a tensor. Layers of the same content share a row unless each is wanted. */
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/parse.h"
+#include "gguf/contents.h"
 #include "gguf/show_internal.h"
 #include "gguf/tensor_names.h"
 
@@ -31,13 +32,23 @@ typedef struct sums_row {
 /* One way of dividing tensors: the label of one, and the text of a row's. */
 typedef struct division {
     const char *heading, *member;
-    void (*label)(labelled *item);
+    void (*label)(labelled *item, int64_t first_mtp);
     void (*name)(const sums_row *row, char out[LABEL_BYTES]);
-    bool has_types; /* a column with the types is no repetition */
-    bool has_runs;  /* rows that follow one another may be joined */
+    bool has_types;    /* a column with the types is no repetition */
+    bool has_runs;     /* rows that follow one another may be joined */
+    bool is_only_many; /* one row says nothing (text) */
 } division;
 
-static void label_type(labelled *item) {
+static void label_part(labelled *item, int64_t first_mtp) {
+    item->order = tamis_part_of(item->tensor->name, first_mtp);
+}
+
+static void name_part(const sums_row *row, char out[LABEL_BYTES]) {
+    snprintf(out, LABEL_BYTES, "%s", tamis_part_name((tamis_part)row->first.order));
+}
+
+static void label_type(labelled *item, int64_t first_mtp) {
+    (void)first_mtp;
     item->order = item->tensor->type_id;
 }
 
@@ -45,7 +56,8 @@ static void name_type(const sums_row *row, char out[LABEL_BYTES]) {
     gguf_type_text(row->first.tensor, out, LABEL_BYTES);
 }
 
-static void label_kind(labelled *item) {
+static void label_kind(labelled *item, int64_t first_mtp) {
+    (void)first_mtp;
     item->order = tamis_tensor_kind_of(item->tensor->name);
 }
 
@@ -53,7 +65,8 @@ static void name_kind(const sums_row *row, char out[LABEL_BYTES]) {
     snprintf(out, LABEL_BYTES, "%s", tamis_tensor_kind_name((tamis_tensor_kind)row->first.order));
 }
 
-static void label_layer(labelled *item) {
+static void label_layer(labelled *item, int64_t first_mtp) {
+    (void)first_mtp;
     const char *name = item->tensor->name;
     size_t n = tamis_tensor_layer(name, &item->order);
     if (!n) item->order = -1;
@@ -73,9 +86,10 @@ static void name_layer(const sums_row *row, char out[LABEL_BYTES]) {
 }
 
 static const division divisions[] = {
-    {"type", "types", label_type, name_type, false, false},
-    {"kind", "kinds", label_kind, name_kind, true, false},
-    {"layer", "layers", label_layer, name_layer, true, true},
+    {"part", "parts", label_part, name_part, true, false, true},
+    {"type", "types", label_type, name_type, false, false, false},
+    {"kind", "kinds", label_kind, name_kind, true, false, false},
+    {"layer", "layers", label_layer, name_layer, true, true, false},
 };
 
 static int compare_labels(const labelled *x, const labelled *y) {
@@ -95,6 +109,7 @@ static int compare_items(const void *a, const void *b) {
 static tamis_status label_all(const tamis_gguf *g, const tamis_gguf_show_options *options,
                               const division *by, labelled **out, size_t *n_out, tamis_error *err) {
     size_t n = 0;
+    const int64_t first_mtp = tamis_gguf_first_mtp(g);
     *n_out = 0;
     *out = tamis_alloc_array((uint64_t)tamis_gguf_n_tensors(g), sizeof **out, err);
     if (!*out) return TAMIS_NO_RESOURCE;
@@ -102,7 +117,7 @@ static tamis_status label_all(const tamis_gguf *g, const tamis_gguf_show_options
         labelled *item = &(*out)[n];
         item->tensor = tamis_gguf_tensor_at(g, i);
         if (!gguf_show_chooses(options, item->tensor)) continue;
-        by->label(item);
+        by->label(item, first_mtp);
         n++;
     }
     qsort(*out, n, sizeof **out, compare_items);
@@ -198,13 +213,16 @@ static void print_division(const division *by, const labelled *items, size_t n_i
                            FILE *stream) {
     uint64_t n_bytes = 0;
     int width = 10;
+    size_t n_rows = 0;
     sums_row row;
     for (size_t i = 0; next_row(items, n_items, &i, runs, &row);) {
         char label[LABEL_BYTES];
         by->name(&row, label);
         width = strlen(label) > (size_t)width ? (int)strlen(label) : width;
         n_bytes += row.n_bytes;
+        n_rows++;
     }
+    if (by->is_only_many && n_rows < 2) return;
     fprintf(stream, "\n%-*s  %7s  %10s  %10s  %6s  %8s%s\n", width, by->heading, "tensors",
             "weights", "size", "share", "bits", by->has_types ? "  types" : "");
     for (size_t i = 0; next_row(items, n_items, &i, runs, &row);)

@@ -12,7 +12,8 @@ static const char *const kind_names[TAMIS_KIND_N] = {
     [TAMIS_KIND_EXPERTS] = "experts",      [TAMIS_KIND_SHARED_EXPERTS] = "shared experts",
     [TAMIS_KIND_ROUTER] = "router",        [TAMIS_KIND_SSM] = "ssm",
     [TAMIS_KIND_NORM] = "norms",           [TAMIS_KIND_MTP] = "mtp",
-    [TAMIS_KIND_VISION] = "vision",        [TAMIS_KIND_OTHER] = "other",
+    [TAMIS_KIND_VISION] = "vision",        [TAMIS_KIND_AUDIO] = "audio",
+    [TAMIS_KIND_PROJECTOR] = "projector",  [TAMIS_KIND_OTHER] = "other",
 };
 
 /* The first row whose part is found decides. */
@@ -23,8 +24,10 @@ static const struct {
     tamis_tensor_kind kind;
 } rules[] = {
     { "v.",             true,  TAMIS_KIND_VISION },
-    { "mm.",            true,  TAMIS_KIND_VISION },
-    { "model.image",    true,  TAMIS_KIND_VISION },
+    { "a.",             true,  TAMIS_KIND_AUDIO },
+    { "mm.",            true,  TAMIS_KIND_PROJECTOR },
+    { "resampler.",     true,  TAMIS_KIND_PROJECTOR },
+    { "model.image_",   true,  TAMIS_KIND_PROJECTOR },
     { "nextn.",         false, TAMIS_KIND_MTP },
     { "norm",           false, TAMIS_KIND_NORM },
     { "ffn_gate_inp",   false, TAMIS_KIND_ROUTER },

@@ -18,6 +18,8 @@ typedef enum tamis_tensor_kind {
     TAMIS_KIND_NORM,
     TAMIS_KIND_MTP, /* next-token prediction: what only such a block has */
     TAMIS_KIND_VISION,
+    TAMIS_KIND_AUDIO,
+    TAMIS_KIND_PROJECTOR, /* from vision or audio to the text model */
     TAMIS_KIND_OTHER,
     TAMIS_KIND_N,
 } tamis_tensor_kind;

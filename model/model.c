@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "gguf/contents.h"
 #include "model/arch/arch.h"
 
 /* "llama, qwen2, qwen3" */
@@ -22,6 +23,12 @@ static const char *list_archs(char *out, size_t cap) {
 
 static tamis_status find_arch(tamis_model *m, tamis_error *err) {
     tamis_bytes name;
+    char parts[256];
+    if (tamis_gguf_is_mmproj(m->gguf))
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "this is a projector file (mmproj: %s) without a text model to run; give "
+                          "the GGUF file of the model that it belongs to",
+                          tamis_gguf_contents_text(m->gguf, parts, sizeof parts));
     tamis_status st = tamis_gguf_get_string(m->gguf, "general.architecture", &name, err);
     if (st) return st;
     if (!name.data)

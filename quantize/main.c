@@ -15,7 +15,8 @@
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, protect, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256, keep_split;
+    bool pure, protect, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256,
+        keep_split;
     uint64_t shard_bytes;
     int64_t shard_tensors;
     const char *imatrix, *effort, *output_type, *embedding_type, *prune;

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/parse.h"
+#include "gguf/contents.h"
 #include "quantize/quantize_internal.h"
 
 /* Type ids that formats.h does not name. */
@@ -267,12 +268,18 @@ int64_t mix_layer_of(const char *name) {
     return *p == '.' ? layer : -1;
 }
 
+bool mix_is_tower_matrix(const char *name, const tamis_gguf_tensor *t) {
+    return (!strncmp(name, "v.blk.", 6) || !strncmp(name, "a.blk.", 6)) && t->ne[2] == 1 &&
+           t->ne[3] == 1;
+}
+
 bool mix_is_quantizable(const char *name, const tamis_gguf_tensor *t) {
     size_t n = strlen(name);
     if (t->ne[1] == 1 && t->ne[2] == 1 && t->ne[3] == 1) return false;
     if (n < 6 || strcmp(name + n - 6, "weight")) return false;
     if (t->type && t->type->class == TAMIS_CLASS_INTEGER) return false;
     if (!strcmp(name, "position_embd.weight") || !strcmp(name, "token_types.weight")) return false;
+    if (tamis_part_is_modal(tamis_part_of(name, INT64_MAX)) && strstr(name, "conv")) return false;
     for (size_t i = 0; i < COUNT(kept_parts); i++)
         if (strstr(name, kept_parts[i])) return false;
     return true;
@@ -292,6 +299,7 @@ bool mix_needs_importance(const tamis_file_type *file_type, const tamis_type *ty
 /* --- facts about the model --- */
 
 static bool is_vlike(const char *name) {
+    if (tamis_part_is_modal(tamis_part_of(name, INT64_MAX))) return false;
     return strstr(name, "attn_v.weight") || strstr(name, "attn_qkv.weight") ||
            strstr(name, "attn_kv_b.weight");
 }

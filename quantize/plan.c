@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "gguf/contents.h"
 #include "quantize/quantize_internal.h"
 
 /* --- order --- */
@@ -35,6 +36,7 @@ static tamis_status list_steps(tamis_quantize_plan *plan, const tamis_quantize_o
 typedef struct chooser {
     const tamis_quantize_options *options;
     const tamis_type *base; /* NULL: everything keeps its type */
+    bool is_mmproj;
     mix_state mix;
     type_rules *rules;
     bool used_leave, used_output_type, used_embedding_type;
@@ -64,9 +66,23 @@ static const tamis_type *option_type(chooser *c, const char *name) {
     return o->output_type;
 }
 
+static bool is_modal(const tamis_quantize_step *s) {
+    return tamis_part_is_modal(tamis_part_of(s->name, INT64_MAX));
+}
+
+/* Mixes are made for text. Of the rest, the matrices in the blocks of a projector file's towers get
+ * the base type, where rows divide into blocks; everything else stays. */
+static const tamis_type *modal_type(const chooser *c, const tamis_quantize_step *s) {
+    if (!c->is_mmproj || !mix_is_tower_matrix(s->name, s->tensor)) return s->tensor->type;
+    const tamis_type *type = mix_fit_row(c->base, s->tensor->ne[0]);
+    bool is_fit = type && (type == c->base || type->class == TAMIS_CLASS_QUANTIZED);
+    return is_fit ? c->base : s->tensor->type;
+}
+
 /* What the mix gives, before the fallback; advances its indices. */
 static const tamis_type *mix_type(chooser *c, mix_state *mix, const tamis_quantize_step *s) {
     const tamis_quantize_options *o = c->options;
+    if (is_modal(s)) return modal_type(c, s);
     if (o->pure || c->base->class == TAMIS_CLASS_FLOAT) return c->base;
     return tamis_type_by_id(mix_choose(mix, o->file_type, o->output_type, s->name, s->tensor));
 }
@@ -102,6 +118,13 @@ static tamis_status choose_by_rule(tamis_quantize_plan *plan, chooser *c, int64_
     return check_fit(plan, s, TAMIS_BAD_USAGE, err);
 }
 
+static void note_kept_modal(tamis_quantize_plan *plan, const chooser *c, tamis_quantize_step *s) {
+    plan->n_modal_kept++;
+    s->remark = !c->is_mmproj                              ? "kept: no part of the text model"
+                : !mix_is_tower_matrix(s->name, s->tensor) ? "kept: no matrix in a block of a tower"
+                                                           : "kept: rows do not divide into blocks";
+}
+
 static tamis_status choose_by_mix(tamis_quantize_plan *plan, chooser *c, tamis_quantize_step *s,
                                   tamis_error *err) {
     const tamis_type *from = s->tensor->type;
@@ -109,6 +132,7 @@ static tamis_status choose_by_mix(tamis_quantize_plan *plan, chooser *c, tamis_q
     if (c->options->output_type && c->mix.is_tied && mix_is_embedding(s->name))
         c->used_output_type |= s->wanted == c->options->output_type && !c->options->pure;
     s->type = mix_fit_row(s->wanted, s->tensor->ne[0]);
+    if (s->type == from && from != c->base && is_modal(s)) note_kept_modal(plan, c, s);
     if (!mix_is_native(from) || s->type == from || c->options->allow_requantize) {
         protect(plan, c, s);
         return check_fit(plan, s, TAMIS_BAD_INPUT, err);
@@ -209,6 +233,7 @@ static tamis_status choose_all(tamis_quantize_plan *plan, const tamis_quantize_o
     chooser c = {
         .options = o,
         .base = tamis_type_by_id(o->file_type->base_type_id),
+        .is_mmproj = tamis_gguf_is_mmproj(plan->source),
         .rules = rules,
     };
     tamis_status st = mix_state_init(&c.mix, plan->source, overrides, plan->steps, plan->n_steps,

@@ -111,6 +111,7 @@ typedef struct tamis_quantize_plan {
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
     int64_t n_encoded, n_fallbacks, n_with_importance, n_stand_ins, n_native, n_pruned;
+    int64_t n_modal_kept; /* of towers and projectors: see docs/quantize.md */
     tamis_protection protection;
     tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */
     uint64_t file_bytes;       /* exact size of the result, of all its files */

@@ -93,6 +93,8 @@ int32_t mix_choose(mix_state *mix, const tamis_file_type *file_type, const tamis
 const tamis_type *mix_fit_row(const tamis_type *wanted, uint64_t ne0);
 /* False for what always stays as it is (section 1.3, but for the options). */
 bool mix_is_quantizable(const char *name, const tamis_gguf_tensor *t);
+/* A matrix in a block of a vision or audio tower: what a type for a projector file is for. */
+bool mix_is_tower_matrix(const char *name, const tamis_gguf_tensor *t);
 /* True for blocks that models are trained in: they are copied bit for bit unless told otherwise. */
 bool mix_is_native(const tamis_type *type);
 /* True when the type must not be used for this tensor without importance data. */

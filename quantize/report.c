@@ -111,6 +111,11 @@ static void print_remarks(const tamis_log *log, const tamis_quantize_plan *plan)
                    "%lld tensors keep the blocks that the model was trained in, bit for bit "
                    "(--allow-requantize encodes them anew)",
                    (long long)plan->n_native);
+    if (plan->n_modal_kept > 0)
+        tamis_info(log,
+                   "%lld weights of vision, audio or a projector keep their type (--tensor-type "
+                   "can name them)",
+                   (long long)plan->n_modal_kept);
     if (plan->n_fallbacks == 0) return;
     list_fallbacks(plan, pairs, sizeof pairs);
     tamis_warn(log,

@@ -60,3 +60,23 @@ def write(path, architecture, tensors, keys=(), align=32):
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys) + infos
     with open(path, "wb") as f:
         f.write(head + bytes(-len(head) % align) + data)
+
+
+def extend(source, path, tensors, keys=()):
+    """A copy of a file (alignment 32, one file) with tensors and keys added at the end."""
+    import compare_gguf
+    r = compare_gguf.read(source)
+    data = open(source, "rb").read()
+    at = 24 + sum(n for _, _, n in r["keys"].values())
+    old_keys, old_infos = data[24:at], data[at:r["head"]]
+    body = data[-(-r["head"] // 32) * 32:]
+    body += bytes(-len(body) % 32)
+    infos = b""
+    for name, kind, ne, values in tensors:
+        infos += text(name) + struct.pack("<I", len(ne)) + struct.pack(f"<{len(ne)}Q", *ne)
+        infos += struct.pack("<IQ", kind, len(body))
+        body += values + bytes(-len(values) % 32)
+    n_tensors, n_keys = len(r["tensors"]) + len(tensors), len(r["keys"]) + len(keys)
+    head = b"GGUF" + struct.pack("<IQQ", 3, n_tensors, n_keys) + old_keys + b"".join(keys) + old_infos + infos
+    with open(path, "wb") as f:
+        f.write(head + bytes(-len(head) % 32) + body)
