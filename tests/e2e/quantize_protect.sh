@@ -59,8 +59,11 @@ has o.gguf blk.0.ssm_alpha.weight bf16
 has o.gguf blk.0.ssm_out.weight q8_0
 
 # what it costs is said beforehand, with the tensors, and is exact; not with -q
-more=$(($(gguf show --json - safe.gguf | awk -F'[:,]' '/"size"/ { n += $2 } END { print n / 4 }') -
-    $(gguf show --json - plain.gguf | awk -F'[:,]' '/"size"/ { n += $2 } END { print n / 4 }')))
+bytes() { # of the tensors of a file
+    gguf show --json - "$1" |
+        python3 -c 'import json, sys; print(sum(t["size"] for t in json.load(sys.stdin)["tensors"]))'
+}
+more=$(($(bytes safe.gguf) - $(bytes plain.gguf)))
 note="note: at risk are 1 ssm_alpha, 1 ssm_beta, 1 ssm_out, 1 attn_output; --protect looks after them for"
 quantize --dry-run --json plain.json m.gguf Q2_K >plan.txt 2>note.txt || fail "dry run"
 grep -q "^$note 1[0-9.]* kB more" note.txt || fail "the note: $(cat note.txt)"
