@@ -108,6 +108,7 @@ typedef struct tamis_arch {
 
 /* Sets of rules that several families share (shared_rules.c). */
 extern const tamis_rule_set tamis_rules_model;     /* embedding, final norm, head */
+extern const tamis_rule_set tamis_rules_head;      /* the head, where it is never the embedding */
 extern const tamis_rule_set tamis_rules_attention; /* norm, q k v or fused, output */
 extern const tamis_rule_set tamis_rules_qk_norm;   /* norms of query and key heads */
 extern const tamis_rule_set tamis_rules_ffn_norm;  /* the norm before the feed-forward part */

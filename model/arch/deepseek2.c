@@ -92,7 +92,7 @@ static tamis_status read_sizes(const tamis_keys *keys, tamis_hparams *hp, tamis_
     if (st) return st;
     s->is_absorbed = head_q > 0 && head_v > 0;
     if (!s->is_absorbed) head_q = hp->layers[0].head_k, head_v = hp->layers[0].head_v;
-    if (!tamis_gguf_find_tensor(keys->gguf, "blk.0.attn_q_a.weight")) s->q_rank = 0;
+    if (tamis_gguf_find_tensor(keys->gguf, "blk.0.attn_q.weight")) s->q_rank = 0;
     s->head_nope = head_q - n_rot;
     s->head_rope = n_rot;
     s->head_v = head_v;

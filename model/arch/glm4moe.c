@@ -6,13 +6,13 @@
 #include "model/ops/self_attention.h"
 
 /* clang-format off */
-static const tamis_tensor_rule qk_norm_rules[] = {
+static const tamis_tensor_rule own_rules[] = {
     { "attn_q_norm", { TAMIS_DIM_HEAD }, TAMIS_RULE_LAYER | TAMIS_RULE_OPTIONAL, TAMIS_WHEN_ATTENTION, NULL },
     { "attn_k_norm", { TAMIS_DIM_HEAD }, TAMIS_RULE_LAYER | TAMIS_RULE_OPTIONAL, TAMIS_WHEN_ATTENTION, NULL },
+    { "exp_probs_b.bias", { TAMIS_DIM_EXPERTS }, TAMIS_RULE_LAYER | TAMIS_RULE_BARE, TAMIS_WHEN_EXPERTS, NULL },
 };
 /* clang-format on */
-static const tamis_rule_set qk_norm_set = {qk_norm_rules,
-                                           sizeof qk_norm_rules / sizeof qk_norm_rules[0]};
+static const tamis_rule_set own_set = {own_rules, sizeof own_rules / sizeof own_rules[0]};
 
 static const tamis_attention_style attention_style = {0};
 static const tamis_ffn_style ffn_style = {.norm = "post_attention_norm"};
@@ -35,9 +35,9 @@ static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error
 
 const tamis_arch tamis_arch_glm4moe = {
     .name = "glm4moe",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &qk_norm_set,
+    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &own_set,
                   &tamis_rules_post_attention_norm, &tamis_rules_dense, &tamis_rules_experts,
-                  &tamis_rules_selection_bias, &tamis_rules_shared_expert, &tamis_rules_mtp},
+                  &tamis_rules_shared_expert, &tamis_rules_mtp},
     .check = check,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = layer,

@@ -11,7 +11,6 @@ enum {
 
 /* clang-format off */
 static const tamis_tensor_rule rules[] = {
-    { "output",        { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, TAMIS_RULE_PRODUCT, TAMIS_WHEN_ALWAYS, NULL },
     { "attn_norm",     { TAMIS_DIM_EMBD },                  TAMIS_RULE_LAYER,   TAMIS_WHEN_ALWAYS, NULL },
     { "attn_q",        { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR, TAMIS_WHEN_ALWAYS, NULL },
     { "attn_k",        { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR, TAMIS_WHEN_ALWAYS, NULL },
@@ -49,7 +48,8 @@ static tamis_status layer(tamis_run *run, int64_t i_layer, tamis_error *err) {
 
 const tamis_arch tamis_arch_gpt_oss = {
     .name = "gpt-oss",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_post_attention_norm, &rule_set},
+    .rule_sets = {&tamis_rules_model, &tamis_rules_head, &tamis_rules_post_attention_norm,
+                  &rule_set},
     .check = check,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = layer,

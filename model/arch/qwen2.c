@@ -36,8 +36,9 @@ const tamis_arch tamis_arch_qwen2 = {
 
 const tamis_arch tamis_arch_qwen2moe = {
     .name = "qwen2moe",
-    .rule_sets = {&tamis_rules_model, &tamis_rules_attention, &tamis_rules_ffn_norm,
-                  &tamis_rules_experts, &tamis_rules_shared_expert, &tamis_rules_shared_gate},
+    .rule_sets = {&tamis_rules_model, &tamis_rules_head, &tamis_rules_attention,
+                  &tamis_rules_ffn_norm, &tamis_rules_experts, &tamis_rules_shared_expert,
+                  &tamis_rules_shared_gate},
     .check = check_experts,
     .rope_kind = TAMIS_ROPE_NEOX,
     .layer = expert_layer,

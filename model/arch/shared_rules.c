@@ -22,6 +22,10 @@ static const tamis_tensor_rule model_rules[] = {
     { "output",      { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, OPTIONAL | BIAS | PRODUCT, TAMIS_WHEN_ALWAYS, NULL },
 };
 
+static const tamis_tensor_rule head_rules[] = {
+    { "output", { TAMIS_DIM_EMBD, TAMIS_DIM_VOCAB }, BIAS | PRODUCT, TAMIS_WHEN_ALWAYS, NULL },
+};
+
 static const tamis_tensor_rule attention_rules[] = {
     { "attn_norm",   { TAMIS_DIM_EMBD },                  LAYER,             TAMIS_WHEN_ATTENTION, NULL },
     { "attn_qkv",    { TAMIS_DIM_EMBD, TAMIS_DIM_QKV },   LINEAR | OPTIONAL, TAMIS_WHEN_ATTENTION, NULL },
@@ -94,6 +98,7 @@ static const tamis_tensor_rule mtp_rules[] = {
 /* clang-format on */
 
 const tamis_rule_set tamis_rules_model = SET(model_rules);
+const tamis_rule_set tamis_rules_head = SET(head_rules);
 const tamis_rule_set tamis_rules_attention = SET(attention_rules);
 const tamis_rule_set tamis_rules_qk_norm = SET(qk_norm_rules);
 const tamis_rule_set tamis_rules_ffn_norm = SET(ffn_norm_rules);
