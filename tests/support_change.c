@@ -119,7 +119,8 @@ void check_refused(const char *fixture, const change *c, const char *words,
     tamis_model *m = NULL;
     tamis_status st = open_changed(fixture, c, &m);
     if (st != TAMIS_BAD_INPUT)
-        fail_msg("%s: status %d where '%s' should be refused", fixture, (int)st, words);
+        fail_msg("%s: status %d where '%s' should be refused (%s%s)", fixture, (int)st, words,
+                 c->key ? c->key : c->unset ? c->unset : "", c->key ? " set" : "");
     assert_null(m);
     if (!strstr(change_error.message, words) || (more && !strstr(change_error.message, more)) ||
         !strstr(change_error.message, "changed.gguf"))
@@ -171,4 +172,23 @@ void assert_like_fixture(const char *fixture) {
                      (double)found[i], (double)expected[i]);
     free(expected);
     free(found);
+}
+
+tamis_gguf *array_of(const char *name, uint32_t value, uint64_t n, char **out_data) {
+    size_t n_name = strlen(name), n_bytes = 24 + 8 + n_name + 4 + 4 + 8 + 4 * n;
+    uint64_t counts[] = {0, 1, n_name}, n_elems = n;
+    uint32_t version = 3, kinds[] = {TAMIS_GGUF_ARRAY, TAMIS_GGUF_U32};
+    char *data = calloc(1, n_bytes + 64), *at = data;
+    memcpy(at, "GGUF", 4);
+    memcpy(at + 4, &version, 4);
+    memcpy(at + 8, counts, sizeof counts);
+    memcpy(at + 32, name, n_name);
+    at += 32 + n_name;
+    memcpy(at, kinds, sizeof kinds);
+    memcpy(at + 8, &n_elems, 8);
+    for (uint64_t i = 0; i < n; i++) memcpy(at + 16 + 4 * i, &value, 4);
+    tamis_gguf *g = NULL;
+    change_ok(tamis_gguf_open_memory(data, n_bytes, NULL, &g, &change_error));
+    *out_data = data;
+    return g;
 }

@@ -34,6 +34,9 @@ tamis_status open_changed(const char *fixture, const change *c, tamis_model **ou
 void check_opens(const char *fixture, const change *c);
 /* TAMIS_BAD_INPUT with a message that names the file, has `words` and, if not NULL, `more`. */
 void check_refused(const char *fixture, const change *c, const char *words, const char *more);
+/* The one key "name" with an array of n times the same u32, as a container of its own for
+ * change.copy; close it, then free *out_data. */
+tamis_gguf *array_of(const char *name, uint32_t value, uint64_t n, char **out_data);
 /* An open model's final hidden states of the fixture's 96 tokens [96][*n_embd]; free them. */
 float *final_states(const char *fixture, const char *path, int64_t *n_embd);
 /* The changed copy gives the fixture's final hidden states. */

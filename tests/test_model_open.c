@@ -65,26 +65,6 @@ static void hyper_parameters_out_of_range(void **state) {
         check_refused(cases[i].fixture, &cases[i].change, cases[i].words, cases[i].more);
 }
 
-/* The one key "name" with an array of u32, as a container of its own; free both. */
-static tamis_gguf *array_of(const char *name, uint32_t value, uint64_t n, char **out_data) {
-    size_t n_name = strlen(name), n_bytes = 24 + 8 + n_name + 4 + 4 + 8 + 4 * n;
-    uint64_t counts[] = {0, 1, n_name}, n_elems = n;
-    uint32_t version = 3, kinds[] = {TAMIS_GGUF_ARRAY, TAMIS_GGUF_U32};
-    char *data = calloc(1, n_bytes + 64), *at = data;
-    memcpy(at, "GGUF", 4);
-    memcpy(at + 4, &version, 4);
-    memcpy(at + 8, counts, sizeof counts);
-    memcpy(at + 32, name, n_name);
-    at += 32 + n_name;
-    memcpy(at, kinds, sizeof kinds);
-    memcpy(at + 8, &n_elems, 8);
-    for (uint64_t i = 0; i < n; i++) memcpy(at + 16 + 4 * i, &value, 4);
-    tamis_gguf *g = NULL;
-    change_ok(tamis_gguf_open_memory(data, n_bytes, NULL, &g, &change_error));
-    *out_data = data;
-    return g;
-}
-
 static void per_layer_values(void **state) {
     (void)state;
     const struct {
@@ -109,6 +89,47 @@ static void per_layer_values(void **state) {
         tamis_gguf_close(array);
         free(data);
     }
+}
+
+/* A relative whose own keys say nothing new gives what the plain architecture gives. */
+static void near_relatives(void **state) {
+    (void)state;
+    char *data;
+    tamis_gguf *sections = array_of("qwen3vl.rope.dimension_sections", 6, 4, &data);
+    change vl = {.from = "qwen3", .to = "qwen3vl"};
+    check_refused("qwen3", &vl, "qwen3vl.rope.dimension_sections", "missing");
+    vl.copy = sections;
+    check_opens("qwen3", &vl);
+    tamis_gguf_close(sections);
+    free(data);
+    sections = array_of("qwen3vl.rope.dimension_sections", 6, 3, &data);
+    vl.copy = sections;
+    check_refused("qwen3", &vl, "qwen3vl.rope.dimension_sections", "3 entries");
+    tamis_gguf_close(sections);
+    free(data);
+    /* no pair is of the fourth section: its 16 pairs are over after three */
+    sections = array_of("qwen3vlmoe.rope.dimension_sections", 16, 4, &data);
+    change vlmoe = {.from = "qwen3moe", .to = "qwen3vlmoe", .copy = sections};
+    check_opens("qwen3moe", &vlmoe);
+    assert_like_fixture("qwen3moe");
+    tamis_gguf_close(sections);
+    free(data);
+}
+
+/* Of mistral3: without a temperature it is llama; with one from position 16 on it is not. */
+static void temperature_of_queries(void **state) {
+    (void)state;
+    change plain = {.from = "llama", .to = "mistral3"}, hot = plain, bad = plain;
+    check_opens("llama", &plain);
+    assert_like_fixture("llama");
+    hot.key = "mistral3.attention.temperature_scale";
+    hot.kind = TAMIS_GGUF_F32;
+    hot.value = 0.5;
+    check_opens("llama", &hot);
+    assert_like_fixture("llama"); /* all positions are within the first length */
+    bad = hot;
+    bad.value = -1.0;
+    check_refused("llama", &bad, "temperature_scale", "allowed");
 }
 
 /* Tensors of a layer that stand together in one. */
@@ -212,6 +233,8 @@ int main(void) {
         cmocka_unit_test(surplus_tensors),
         cmocka_unit_test(hyper_parameters_out_of_range),
         cmocka_unit_test(per_layer_values),
+        cmocka_unit_test(near_relatives),
+        cmocka_unit_test(temperature_of_queries),
         cmocka_unit_test(fused_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

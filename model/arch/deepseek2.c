@@ -116,8 +116,13 @@ static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error
         st = tamis_check_sparse(keys, is_flash ? TAMIS_GATING_SIGMOID : TAMIS_GATING_SOFTMAX, hp,
                                 err);
     const tamis_latent_hparams *s = &hp->latent;
-    for (int64_t i = 0; i < hp->n_blocks; i++) {
+    for (int64_t i = 0; i < hp->n_blocks && !st; i++) {
         tamis_layer_hparams *l = &hp->layers[i];
+        if (l->n_head_kv != 1 && l->n_head_kv != l->n_head)
+            st = tamis_fail(err, TAMIS_BAD_INPUT,
+                            "key '%s.attention.head_count_kv' is %lld; latents are 1 head, or "
+                            "those of the %lld queries",
+                            keys->arch, (long long)l->n_head_kv, (long long)l->n_head);
         l->mixer = TAMIS_MIXER_LATENT;
         l->n_head_kv = s->is_absorbed ? 1 : l->n_head;
         l->head_k = s->head_rope + (s->is_absorbed ? s->kv_rank : s->head_nope);

@@ -266,15 +266,20 @@ tamis_status tamis_hparams_read_window_rope(const tamis_keys *keys, double base,
     return st;
 }
 
-static tamis_status check_attention(const tamis_keys *keys, const tamis_hparams *hp, int64_t i,
-                                    tamis_error *err) {
-    const tamis_layer_hparams *l = &hp->layers[i], *from = &hp->layers[l->kv_from];
-    int64_t n_rot = hp->ropes[l->rope].n_rot;
+static tamis_status check_head_counts(const tamis_keys *keys, const tamis_layer_hparams *l,
+                                      int64_t i, tamis_error *err) {
     if (l->n_head < 1 || l->n_head_kv < 1 || l->n_head % l->n_head_kv != 0)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "layer %lld: %lld attention heads do not share %lld key heads "
                           "evenly (keys '%s.attention.head_count' and '_kv')",
                           (long long)i, (long long)l->n_head, (long long)l->n_head_kv, keys->arch);
+    return TAMIS_OK;
+}
+
+static tamis_status check_attention(const tamis_keys *keys, const tamis_hparams *hp, int64_t i,
+                                    tamis_error *err) {
+    const tamis_layer_hparams *l = &hp->layers[i], *from = &hp->layers[l->kv_from];
+    int64_t n_rot = hp->ropes[l->rope].n_rot;
     if (n_rot > l->head_k)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "layer %lld: key '%s.rope.dimension_count%s' is %lld; a head has %lld "
@@ -299,8 +304,11 @@ tamis_status tamis_hparams_check(const tamis_keys *keys, const tamis_hparams *hp
                             "an odd number",
                             keys->arch, i == TAMIS_ROPE_WINDOW ? "_swa" : "",
                             (long long)hp->ropes[i].n_rot);
-    for (int64_t i = 0; i < hp->n_blocks && !st; i++)
-        if (hp->layers[i].mixer == TAMIS_MIXER_ATTENTION) st = check_attention(keys, hp, i, err);
+    for (int64_t i = 0; i < hp->n_blocks && !st; i++) {
+        const tamis_layer_hparams *l = &hp->layers[i];
+        if (l->mixer != TAMIS_MIXER_DELTA_NET) st = check_head_counts(keys, l, i, err);
+        if (!st && l->mixer == TAMIS_MIXER_ATTENTION) st = check_attention(keys, hp, i, err);
+    }
     return st;
 }
 

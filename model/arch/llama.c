@@ -20,8 +20,10 @@ static tamis_status check(const tamis_keys *keys, tamis_hparams *hp, tamis_error
     if (head_k != head_v || head_k != n_rot)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "keys of %lld, values of %lld and %lld rotated elements; in "
-                          "architecture '%s' the three are equal",
-                          (long long)head_k, (long long)head_v, (long long)n_rot, keys->arch);
+                          "architecture '%s' the three are equal (keys '%s.attention.key_length', "
+                          "'value_length' and '%s.rope.dimension_count')",
+                          (long long)head_k, (long long)head_v, (long long)n_rot, keys->arch,
+                          keys->arch, keys->arch);
     hp->experts.n_ff = hp->experts.n ? hp->layers[0].n_ff : 0;
     for (int64_t i = 0; i < hp->n_blocks; i++)
         if (hp->layers[i].n_ff < 1 || (hp->experts.n && hp->layers[i].n_ff != hp->experts.n_ff))
