@@ -38,7 +38,7 @@ static size_sums sum_sizes(const tamis_gguf *g) {
     return sums;
 }
 
-static void print_header(const tamis_gguf *g, FILE *stream) {
+void gguf_show_header(const tamis_gguf *g, FILE *stream) {
     char text[64], contents[256];
     int64_t file_type = -1;
     int32_t n_files = tamis_gguf_n_files(g);
@@ -128,7 +128,7 @@ static void print_tensors(const tamis_gguf *g, const tamis_gguf_show_options *op
 
 tamis_status tamis_gguf_show_text(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   FILE *stream, tamis_error *err) {
-    print_header(g, stream);
+    gguf_show_header(g, stream);
     if (tamis_gguf_n_kv(g) && !options->no_metadata) print_metadata(g, options->all, stream);
     if (!tamis_gguf_n_tensors(g)) return TAMIS_OK;
     if (!options->no_tensors) print_tensors(g, options, stream);

@@ -31,6 +31,15 @@ tamis_status tamis_gguf_show_text(const tamis_gguf *g, const tamis_gguf_show_opt
 tamis_status tamis_gguf_show_json(const tamis_gguf *g, const tamis_gguf_show_options *options,
                                   cJSON **out, tamis_error *err) TAMIS_MUST_USE;
 
+/* The header, and the layers of the model as a table of at most 80 columns where numbers are of
+ * usual length: mixer, heads, feed-forward, weights, types. Layers that follow one another and differ
+ * in nothing share a row unless options->every_layer. TAMIS_BAD_INPUT when there are none. */
+tamis_status tamis_gguf_show_arch(const tamis_gguf *g, const tamis_gguf_show_options *options,
+                                  FILE *stream, tamis_error *err) TAMIS_MUST_USE;
+/* The same as JSON, every layer; members: docs/gguf.md. *out: free with cJSON_Delete(). */
+tamis_status tamis_gguf_show_arch_json(const tamis_gguf *g, cJSON **out,
+                                       tamis_error *err) TAMIS_MUST_USE;
+
 /* One value of the metadata, on one line without its end; the members "type" and "value" of a JSON
  * object for it. all: nothing shortened. */
 void tamis_gguf_show_value(const tamis_gguf *g, const tamis_gguf_kv *kv, bool all, FILE *stream);

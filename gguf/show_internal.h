@@ -13,6 +13,8 @@ const char *gguf_type_text(const tamis_gguf_tensor *t, char *out, size_t cap);
 /* "4096 x 128" */
 const char *gguf_shape_text(const tamis_gguf_tensor *t, char *out, size_t cap);
 
+/* What one asks of a file first: format, name, contents, size. */
+void gguf_show_header(const tamis_gguf *g, FILE *stream);
 /* Is a tensor among those to be shown? */
 bool gguf_show_chooses(const tamis_gguf_show_options *options, const tamis_gguf_tensor *t);
 /* show_sums.c: sizes and bits per weight by type, kind and layer, of the tensors chosen. */

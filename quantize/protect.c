@@ -32,10 +32,10 @@ static const struct {
     double below_bits;
     int32_t to;
 } ladder[] = {
-    {3, TAMIS_TYPE_Q4_K},    /* q2_K, iq2, iq1 and below */
-    {4, TAMIS_TYPE_Q5_K},    /* q3_K, iq3 */
-    {5.01, TAMIS_TYPE_Q6_K}, /* q4_K, iq4, q4_0, q4_1, mxfp4, nvfp4 */
-    {8, TAMIS_TYPE_Q8_0},    /* q5_K, q6_K, q5_0, q5_1 */
+    {3, TAMIS_TYPE_Q4_K},   /* q2_K, iq2, iq1 and below */
+    {4, TAMIS_TYPE_Q5_K},   /* q3_K, iq3 */
+    {6.5, TAMIS_TYPE_Q6_K}, /* all of 4 and 5 bits */
+    {8, TAMIS_TYPE_Q8_0},   /* q6_K */
 };
 
 const tamis_protected_kind *protect_kind_of(const char *name) {

@@ -11,7 +11,7 @@ static const char usage[] = "[options] FILE...";
 
 typedef struct arguments {
     tamis_common common;
-    bool all, layers, tensors, no_tensors, no_metadata, allow_gaps;
+    bool all, arch, layers, tensors, no_tensors, no_metadata, allow_gaps;
     const char *filter, *key;
 } arguments;
 
@@ -53,8 +53,11 @@ static tamis_status show_file(const arguments *args, const char *path, const tam
     if (!st && args->key)
         st = show_key(args, g, &json, err);
     else if (!st && (!json_path || strcmp(json_path, "-")))
-        st = tamis_gguf_show_text(g, &options, stdout, err);
-    if (!st && json_path && !args->key) st = tamis_gguf_show_json(g, &options, &json, err);
+        st = (args->arch ? tamis_gguf_show_arch : tamis_gguf_show_text)(g, &options, stdout, err);
+    if (!st && json_path && args->arch)
+        st = tamis_gguf_show_arch_json(g, &json, err);
+    else if (!st && json_path && !args->key)
+        st = tamis_gguf_show_json(g, &options, &json, err);
     if (!st && json_path) st = tamis_json_write(json, json_path, err);
     cJSON_Delete(json);
     tamis_gguf_close(g);
@@ -67,6 +70,9 @@ static tamis_status run(void *ctx, const tamis_texts *files, const tamis_log *lo
     if (!files->n_items) return tamis_fail(err, TAMIS_BAD_USAGE, "no file given");
     if (args->common.json_path && files->n_items > 1)
         return tamis_fail(err, TAMIS_BAD_USAGE, "--json takes one file at a time");
+    if (args->arch && (args->key || args->filter))
+        return tamis_fail(err, TAMIS_BAD_USAGE, "--arch and --%s exclude each other",
+                          args->key ? "key" : "filter");
     tamis_status st = gguf_check_json_path(&args->common, files, err);
     for (size_t i = 0; !st && i < files->n_items; i++) {
         if (i && !args->key) putchar('\n');
@@ -81,6 +87,7 @@ static int show_main(int argc, char **argv) {
     const tamis_option options[] = {
         { 0, "all",        TAMIS_OPTION_FLAG, &args.all,        NULL, "print whole strings and arrays", 0, 0 },
         { 0, "tensors",    TAMIS_OPTION_FLAG, &args.tensors,    NULL, "print the tensor table (default)", 0, 0 },
+        { 0, "arch",       TAMIS_OPTION_FLAG, &args.arch,       NULL, "the model's layers as a table, nothing else: mixer, heads, window, feed-forward, experts, weights, types", 0, 0 },
         { 0, "layers",     TAMIS_OPTION_FLAG, &args.layers,     NULL, "a row for every layer, not for each run of equal ones", 0, 0 },
         { 0, "no-tensors", TAMIS_OPTION_FLAG, &args.no_tensors, NULL, "leave the tensor table out", 0, 0 },
         { 0, "no-metadata", TAMIS_OPTION_FLAG, &args.no_metadata, NULL, "leave the metadata out", 0, 0 },
@@ -95,6 +102,7 @@ static int show_main(int argc, char **argv) {
         {"gguf show --no-tensors --all model.gguf", "metadata only, nothing shortened"},
         {"gguf show --no-metadata --filter '*_exps*' model.gguf",
          "the experts and what they add up to"},
+        {"gguf show --arch model.gguf", "what its layers are made of"},
         {"gguf show --key general.name model.gguf", "one value, for scripts"},
         {"gguf show --json - model.gguf", "everything as JSON on standard output"},
     };
