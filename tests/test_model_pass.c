@@ -239,8 +239,8 @@ static uint64_t check_limit(const char *name, uint64_t limit_bytes, int wants_sc
 /* Enough; one byte too few for the hidden states; too little for a single layer. */
 static void budget_changes_no_bit(void **state) {
     (void)state;
-    const char *const names[] = {"llama", "mixtral"};
-    for (int i = 0; i < 2; i++) {
+    const char *const names[] = {"llama", "mixtral", "gemma4", "gemma4moe", "qwen35", "deepseek2"};
+    for (int i = 0; i < 6; i++) {
         uint64_t peak_bytes = check_limit(names[i], 1000000000, 0);
         assert_true(peak_bytes > 100000);
         check_limit(names[i], peak_bytes - 1, 1);
