@@ -34,6 +34,15 @@ tamis_status tamis_base_header_print(const tamis_kld_base_info *info, char **out
     cJSON_AddStringToObject(model, "vocab_hash", parent->vocab_hash);
     tamis_json_add_uint(model, "bytes", parent->n_bytes);
     tamis_json_add_double(model, "bits_per_weight", parent->bits_per_weight);
+    cJSON *mtp = info->n_mtp ? cJSON_AddArrayToObject(root, "mtp") : NULL;
+    for (int64_t k = 0; k < info->n_mtp; ++k) {
+        cJSON *block = cJSON_CreateObject();
+        cJSON_AddItemToArray(mtp, block);
+        tamis_json_add_int(block, "has_head", info->mtp[k].has_head);
+        if (!info->mtp[k].has_head) continue;
+        tamis_json_add_int(block, "type_id", info->mtp[k].head_type_id);
+        tamis_json_add_double(block, "weight_scale", (double)info->mtp[k].weight_scale);
+    }
     cJSON *text = cJSON_AddObjectToObject(root, "text");
     cJSON_AddStringToObject(text, "file", info->text.name);
     cJSON_AddStringToObject(text, "hash", info->text.hash);
@@ -123,8 +132,25 @@ static void get_score(reader *r, const cJSON *from, const char *key, tamis_kld_s
     if (tamis_kld_score_parse(get_text(r, from, key), out, NULL)) refuse(r, key);
 }
 
-tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, const char *path,
-                                     tamis_kld_base_info *out, tamis_error *err) {
+static void get_mtp(reader *r, const cJSON *root, tamis_kld_base_info *out) {
+    const cJSON *array = cJSON_GetObjectItemCaseSensitive(root, "mtp");
+    const int n = cJSON_IsArray(array) ? cJSON_GetArraySize(array) : 0;
+    if (n < 1 || n > TAMIS_KLD_MTP_MAX) {
+        refuse(r, "mtp");
+        return;
+    }
+    out->n_mtp = n;
+    for (int k = 0; k < n; ++k) {
+        const cJSON *block = cJSON_GetArrayItem(array, k);
+        out->mtp[k].has_head = get_int(r, block, "has_head", 0, 1) == 1;
+        if (!out->mtp[k].has_head) continue;
+        out->mtp[k].head_type_id = (int32_t)get_int(r, block, "type_id", 0, 1000);
+        out->mtp[k].weight_scale = get_float(r, block, "weight_scale");
+    }
+}
+
+tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, bool has_mtp,
+                                     const char *path, tamis_kld_base_info *out, tamis_error *err) {
     *out = (tamis_kld_base_info){0};
     cJSON *root;
     tamis_status st = tamis_json_parse(text, n_bytes, path, &root, err);
@@ -152,6 +178,7 @@ tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, const cha
     get_name(&r, source, "file", out->text.name);
     get_hash(&r, source, "hash", false, out->text.hash);
     out->text.n_tokens = get_int(&r, source, "n_tokens", 1, MAX_EXACT);
+    if (has_mtp) get_mtp(&r, root, out);
     if (out->softcap < 0) refuse(&r, "softcap");
     if (out->n_chunks > out->text.n_tokens / out->n_ctx) refuse(&r, "n_chunks");
     cJSON_Delete(root);

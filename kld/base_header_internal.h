@@ -10,8 +10,10 @@
 /* The header as text; free() it. */
 tamis_status tamis_base_header_print(const tamis_kld_base_info *info, char **out_text,
                                      size_t *out_n_bytes, tamis_error *err) TAMIS_MUST_USE;
-/* Parse a header; every field must be present, of its type and in range. `path` is for messages. */
-tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, const char *path,
-                                     tamis_kld_base_info *out, tamis_error *err) TAMIS_MUST_USE;
+/* Parse a header; every field must be present, of its type and in range, "mtp" when has_mtp. `path`
+ * is for messages. */
+tamis_status tamis_base_header_parse(const char *text, size_t n_bytes, bool has_mtp,
+                                     const char *path, tamis_kld_base_info *out,
+                                     tamis_error *err) TAMIS_MUST_USE;
 
 #endif

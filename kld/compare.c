@@ -88,7 +88,9 @@ static tamis_status finish_row(const comparison *c, int64_t i, tamis_kld_rows *o
         out->nll_q[i] = tamis_logit_sum_nll(&pair->q);
         out->kld[i] = tamis_logit_pair_kld(pair);
     }
-    out->same_top[i] = pair->p.i_max == pair->q.i_max;
+    out->top_p[i] = pair->p.i_max;
+    out->top_q[i] = pair->q.i_max;
+    out->same_top[i] = out->top_p[i] == out->top_q[i];
     if (isfinite(out->nll_p[i]) && isfinite(out->nll_q[i]) && isfinite(out->kld[i]))
         return TAMIS_OK;
     return tamis_fail(err, TAMIS_BAD_INPUT, "%s: logits of scored position %lld are not finite",

@@ -11,7 +11,7 @@
 #include "kld/logits.h"
 #include "kld/stats.h"
 
-/* Fill out->kld, nll_p, nll_q, same_top (initialised for n_rows rows) for `p` against `q`, sides of
+/* Fill *out (initialised for n_rows rows) for `p` against `q`, sides of
  * n_rows rows, both scored against targets [n_rows]. q must be made of logits. Memory: what the
  * sides take and 64 bytes a row. The same bits for any number of threads; equal sides give exactly
  * 0. TAMIS_BAD_INPUT: vocabularies of different size, or a logit that is not finite (the model and

@@ -36,7 +36,7 @@ tamis_status tamis_kld_score_parse(const char *name, tamis_kld_score *out, tamis
 
 tamis_status tamis_kld_plan_init(tamis_kld_plan *plan, const int32_t *tokens, int64_t n_ctx,
                                  int64_t n_chunks, tamis_kld_score score, tamis_error *err) {
-    *plan = (tamis_kld_plan){.tokens = tokens, .n_ctx = n_ctx, .n_chunks = n_chunks};
+    *plan = (tamis_kld_plan){.tokens = tokens, .n_ctx = n_ctx, .n_chunks = n_chunks, .n_ahead = 1};
     plan->first = score == TAMIS_KLD_SCORE_ALL ? 0 : n_ctx / 2;
     plan->n_per_chunk = n_ctx - 1 - plan->first;
     if (plan->n_per_chunk < 1)
@@ -47,10 +47,24 @@ tamis_status tamis_kld_plan_init(tamis_kld_plan *plan, const int32_t *tokens, in
     return TAMIS_OK;
 }
 
+tamis_status tamis_kld_plan_mtp(const tamis_kld_plan *plan, int64_t i_block, tamis_kld_plan *out,
+                                tamis_error *err) {
+    *out = *plan;
+    out->n_ahead = plan->n_ahead + 1 + i_block;
+    out->n_per_chunk = plan->n_per_chunk - 1 - i_block;
+    if (out->n_per_chunk < 1)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "a context of %lld tokens has no position to score for multi-token "
+                          "prediction block %lld; use --ctx %lld or more",
+                          (long long)plan->n_ctx, (long long)i_block, (long long)(2 * i_block + 5));
+    out->n_rows = plan->n_chunks * out->n_per_chunk;
+    return TAMIS_OK;
+}
+
 int32_t tamis_kld_plan_target(const tamis_kld_plan *plan, int64_t i_row) {
     const int64_t i_chunk = i_row / plan->n_per_chunk;
     const int64_t position = plan->first + i_row % plan->n_per_chunk;
-    return plan->tokens[i_chunk * plan->n_ctx + position + 1];
+    return plan->tokens[i_chunk * plan->n_ctx + position + plan->n_ahead];
 }
 
 static tamis_row_choice chosen_rows(const tamis_kld_plan *plan) {
@@ -61,31 +75,59 @@ static tamis_row_choice chosen_rows(const tamis_kld_plan *plan) {
 }
 
 int32_t *tamis_kld_plan_targets(const tamis_kld_plan *plan, tamis_error *err) {
-    const tamis_row_choice choice = chosen_rows(plan);
+    tamis_row_choice choice = chosen_rows(plan);
+    choice.first += plan->n_ahead - 1; /* a row is scored against the token after the choice */
     return tamis_row_choice_targets(&choice, plan->tokens, err);
 }
 
 tamis_status tamis_kld_evaluate(tamis_model *model, const tamis_kld_plan *plan,
                                 const tamis_kld_machine *machine, tamis_store *out,
                                 tamis_error *err) {
-    const tamis_row_choice choice = chosen_rows(plan);
-    tamis_kept_rows kept;
-    tamis_status st =
-        tamis_kept_rows_init(&kept, &choice, tamis_model_n_embd(model), machine->budget, err);
-    if (st) return st;
-    const tamis_observer observer = tamis_kept_rows_observer(&kept);
+    return tamis_kld_evaluate_mtp(model, plan, machine, out, 0, NULL, err);
+}
+
+/* Room for the rows of the model and of its first n_mtp blocks, and who keeps them. */
+static tamis_status make_room(const tamis_model *model, const tamis_kld_plan *plan, int64_t n_mtp,
+                              tamis_budget *budget, tamis_kept_rows *kept,
+                              tamis_observer *observers, tamis_error *err) {
+    const int64_t n_embd = tamis_model_n_embd(model);
+    tamis_row_choice choice = chosen_rows(plan);
+    tamis_status st = tamis_kept_rows_init(&kept[0], &choice, n_embd, budget, err);
+    observers[0] = tamis_kept_rows_observer(&kept[0]);
+    for (int64_t k = 0; k < n_mtp && !st; ++k) {
+        tamis_kld_plan of_block;
+        st = tamis_kld_plan_mtp(plan, k, &of_block, err);
+        if (st) return st;
+        choice = chosen_rows(&of_block);
+        choice.n_ctx -= 1 + k; /* positions that the block does not have */
+        st = tamis_kept_rows_init(&kept[1 + k], &choice, n_embd, budget, err);
+        observers[1 + k] = tamis_kept_rows_mtp_observer(&kept[1 + k], k);
+    }
+    return st;
+}
+
+tamis_status tamis_kld_evaluate_mtp(tamis_model *model, const tamis_kld_plan *plan,
+                                    const tamis_kld_machine *machine, tamis_store *out,
+                                    int64_t n_mtp, tamis_store *mtp, tamis_error *err) {
+    tamis_kept_rows kept[1 + TAMIS_KLD_MTP_MAX] = {0};
+    tamis_observer observers[1 + TAMIS_KLD_MTP_MAX];
     const tamis_pass_options options = tamis_kld_pass_options(machine);
     const int64_t n_tokens = plan->n_chunks * plan->n_ctx;
     char name[256];
+    tamis_status st = make_room(model, plan, n_mtp, machine->budget, kept, observers, err);
+    if (st) goto out;
     tamis_kld_file_name(tamis_model_path(model), name);
     tamis_progress_begin(machine->progress, name,
-                         (uint64_t)(n_tokens * tamis_model_n_layers(model)), "tokens");
-    st = tamis_pass_run(model, plan->tokens, n_tokens, plan->n_ctx, &options, &observer, 1, err);
+                         (uint64_t)(n_tokens * (tamis_model_n_layers(model) + n_mtp)), "tokens");
+    st = tamis_pass_run(model, plan->tokens, n_tokens, plan->n_ctx, &options, observers,
+                        1 + (int)n_mtp, err);
     tamis_progress_end(machine->progress);
-    if (st) {
-        tamis_kept_rows_release(&kept);
-        return st;
+out:
+    for (int64_t k = 0; k <= n_mtp; ++k) {
+        if (st)
+            tamis_kept_rows_release(&kept[k]);
+        else
+            *(k ? &mtp[k - 1] : out) = kept[k].store;
     }
-    *out = kept.store;
-    return TAMIS_OK;
+    return st;
 }

@@ -18,6 +18,16 @@ typedef struct job {
     tamis_tokenizer *tokenizer; /* for texts in the results; NULL when there is none */
 } job;
 
+static tamis_status check_mtp(const job *j, const tamis_kld_source *quant, tamis_error *err) {
+    const int64_t n = tamis_model_n_mtp(quant->model);
+    if (!j->parent.n_mtp || n == j->parent.n_mtp) return TAMIS_OK;
+    return tamis_fail(err, TAMIS_BAD_INPUT,
+                      "%s has %lld multi-token prediction blocks, its parent %s has %lld; leave "
+                      "--mtp out, or quantize again with all blocks",
+                      quant->identity.name, (long long)n, j->result->parent.name,
+                      (long long)j->parent.n_mtp);
+}
+
 static tamis_status open_quants(job *j, tamis_error *err) {
     const tamis_kld_options *o = j->options;
     const bool is_llama = j->parent.kind == TAMIS_KLD_PARENT_LLAMA_BASE;
@@ -33,6 +43,7 @@ static tamis_status open_quants(job *j, tamis_error *err) {
         if (!st && i > 0 && !j->parent.source.model && is_llama)
             st = tamis_kld_check_quant(&j->quants[0].identity, &quant->identity, j->machine->log,
                                        err);
+        if (!st) st = check_mtp(j, quant, err);
         if (st) return st;
         j->result->quants[i].model = quant->identity;
         /* the first one's may still be needed for the text */
@@ -85,18 +96,77 @@ static tamis_status prepare(job *j, tamis_error *err) {
     return TAMIS_OK;
 }
 
-/* Without a model to compare, the parent's perplexity is the result. */
+/* The parent's blocks alone. `top`: the most probable tokens at its scored positions. */
+static tamis_status parent_drafts(job *j, const int32_t *top, tamis_error *err) {
+    tamis_kld_mtp_job of = {.machine = j->machine,
+                            .plan = &j->parent.plan,
+                            .name_p = j->result->parent.name,
+                            .top_p = top};
+    tamis_status st = TAMIS_OK;
+    for (; of.i_block < j->parent.n_mtp && !st; ++of.i_block) {
+        const int64_t k = of.i_block;
+        st = tamis_kld_mtp_alone(&of, &j->parent.mtp[k], &j->result->parent_drafts[k], err);
+    }
+    return st;
+}
+
+/* Without a model to compare, the parent's perplexity (and what its drafts are worth) is the
+ * result. */
 static tamis_status parent_perplexity(job *j, double *known_nll, tamis_error *err) {
     const int64_t n = j->result->n_rows;
-    double *nll = known_nll;
+    double *nll = NULL;
+    int32_t *top = NULL;
     tamis_status st = TAMIS_OK;
-    if (!nll) {
-        nll = tamis_alloc_array((uint64_t)n, sizeof *nll, err);
-        if (!nll) return TAMIS_NO_RESOURCE;
-        st = tamis_kld_parent_nll(&j->parent, j->machine, nll, err);
+    if (known_nll && !j->parent.n_mtp) {
+        j->result->parent_perplexity = tamis_perplexity_of(known_nll, n);
+        return TAMIS_OK;
     }
-    if (!st) j->result->parent_perplexity = tamis_perplexity_of(nll, n);
-    if (!known_nll) free(nll);
+    st = TAMIS_NO_RESOURCE;
+    nll = tamis_alloc_array((uint64_t)n, sizeof *nll, err);
+    if (!nll) goto out;
+    if (j->parent.n_mtp) {
+        top = tamis_alloc_array((uint64_t)n, sizeof *top, err);
+        if (!top) goto out;
+    }
+    st = tamis_kld_parent_nll(&j->parent, j->machine, nll, top, err);
+    if (st) goto out;
+    j->result->parent_perplexity = tamis_perplexity_of(nll, n);
+    st = parent_drafts(j, top, err);
+out:
+    free(nll);
+    free(top);
+    return st;
+}
+
+/* The blocks of one model, with the states of its pass in hidden [n_mtp]. */
+static tamis_status compare_mtp(job *j, tamis_model *model, const tamis_store *hidden,
+                                const tamis_kld_rows *rows, tamis_kld_quant *result,
+                                tamis_error *err) {
+    const int64_t n = j->parent.n_mtp;
+    const tamis_kld_machine *machine = j->machine;
+    tamis_kld_mtp_job of = {.machine = machine,
+                            .plan = &j->parent.plan,
+                            .name_p = j->result->parent.name,
+                            .name_q = result->model.name,
+                            .top_p = rows->top_p,
+                            .top_q = rows->top_q};
+    result->mtp = tamis_alloc_array((uint64_t)n, sizeof *result->mtp, err);
+    if (!result->mtp) return TAMIS_NO_RESOURCE;
+    tamis_status st = TAMIS_OK;
+    for (; of.i_block < n && !st; ++of.i_block) {
+        const int64_t k = of.i_block;
+        tamis_kld_side q = {.hidden = hidden[k].data};
+        tamis_kld_mtp *out = &result->mtp[k];
+        st = tamis_head_open_mtp(model, k, &q.head, NULL, err);
+        if (!st) st = tamis_kld_mtp_compare(&of, &j->parent.mtp[k], &q, out, err);
+        tamis_head_close(q.head);
+        if (st) return st;
+        j->result->parent_drafts[k] = out->parent;
+        tamis_info(machine->log,
+                   "%s: MTP block %lld: mean KLD %.6f, drafts accepted %.2f %% (parent %.2f %%)",
+                   of.name_q, (long long)k + 1, out->stats.of[TAMIS_KLD_MEAN].value,
+                   out->quant.acceptance.value, out->parent.acceptance.value);
+    }
     return st;
 }
 
@@ -137,11 +207,12 @@ static tamis_status run_quant(job *j, tamis_kld_logits *p, size_t i_quant, tamis
     tamis_kld_quant *result = &j->result->quants[i_quant];
     tamis_kld_source *source = &j->quants[i_quant];
     const char *name = result->model.name;
-    tamis_store hidden = {0};
+    tamis_store hidden = {0}, mtp_hidden[TAMIS_KLD_MTP_MAX] = {0};
     tamis_kld_rows rows = {0};
     tamis_head *head = NULL;
     tamis_kld_logits *q = NULL;
-    tamis_status st = tamis_kld_evaluate(source->model, plan, machine, &hidden, err);
+    tamis_status st = tamis_kld_evaluate_mtp(source->model, plan, machine, &hidden, j->parent.n_mtp,
+                                             mtp_hidden, err);
     if (st) goto out;
     st = tamis_head_open(source->model, &head, err);
     if (st) goto out;
@@ -161,11 +232,14 @@ static tamis_status run_quant(job *j, tamis_kld_logits *p, size_t i_quant, tamis
     if (st) goto out;
     tamis_info(machine->log, "%s: mean KLD %.6f, same top token %.3f %%", name,
                result->stats.of[TAMIS_KLD_MEAN].value, result->stats.of[TAMIS_KLD_SAME_TOP].value);
+    if (j->parent.n_mtp) st = compare_mtp(j, source->model, mtp_hidden, &rows, result, err);
 out:
     tamis_kld_logits_free(q);
     tamis_kld_rows_release(&rows);
     tamis_head_close(head);
     tamis_store_release(&hidden);
+    for (int64_t k = 0; k < TAMIS_KLD_MTP_MAX; ++k)
+        tamis_store_release(&mtp_hidden[k]);
     tamis_kld_source_close(source);
     return st;
 }
@@ -216,6 +290,7 @@ void tamis_kld_result_release(tamis_kld_result *result) {
     if (!result) return;
     for (size_t i = 0; result->quants && i < result->n_quants; ++i) {
         free(result->quants[i].running);
+        free(result->quants[i].mtp);
         tamis_kld_worst_release(&result->quants[i].worst);
     }
     free(result->quants);

@@ -11,6 +11,7 @@
 #include "kld/base_file.h"
 #include "kld/evaluate.h"
 #include "kld/identity.h"
+#include "kld/mtp.h"
 #include "kld/stats.h"
 #include "kld/worst.h"
 #include "model/perplexity.h"
@@ -28,6 +29,7 @@ typedef struct tamis_kld_options {
     const char *score;            /* NULL: "llama", or the base's */
     const char *base_path;        /* read when it exists (in either layout), else written */
     const char *save_logits_path; /* base file in the layout of llama-perplexity, to be written */
+    bool mtp;                     /* judge the multi-token prediction blocks, too */
     bool per_chunk;               /* keep the running statistics of each chunk */
     int64_t n_worst;              /* positions with the largest divergence to describe; 0: none */
     const char *json_path;        /* written by the caller; only kept apart from the inputs */
@@ -38,6 +40,7 @@ typedef struct tamis_kld_quant {
     tamis_kld_stats stats;
     tamis_kld_running *running; /* [n_chunks] with per_chunk, else NULL */
     tamis_kld_worst worst;      /* n = 0 without n_worst */
+    tamis_kld_mtp *mtp;         /* [n_mtp], NULL without */
 } tamis_kld_quant;
 
 typedef struct tamis_kld_result {
@@ -46,6 +49,8 @@ typedef struct tamis_kld_result {
     int64_t n_ctx, n_chunks, n_rows; /* n_rows: scored positions */
     tamis_kld_score score;
     tamis_perplexity parent_perplexity;
+    int64_t n_mtp; /* multi-token prediction blocks that were judged */
+    tamis_kld_drafts parent_drafts[TAMIS_KLD_MTP_MAX];
     char llama_base[256]; /* name of the base file when it was one of llama-perplexity, else "" */
     double llama_base_range; /* of its log-probabilities: 16, or 24 for ik_llama.cpp's */
     tamis_kld_quant *quants; /* [n_quants] in the order given */

@@ -47,6 +47,7 @@ static const tamis_example EXAMPLES[] = {
      "running statistics, and the positions that differ most"},
     {"kld -m parent.gguf -f text.txt --save-all-logits out.base",
      "write a base file for llama-perplexity"},
+    {"kld -m parent.gguf -q a.gguf -f text.txt --mtp", "the multi-token prediction blocks as well"},
     {"kld -m parent.gguf -f text.txt", "only the parent's perplexity"},
     {"kld --ppl -m parent.gguf -q a.gguf -f text.txt", "perplexities of both, chunk by chunk"},
     {"kld -m parent.gguf -q a.gguf --hellaswag -f hellaswag_val_full.txt",
@@ -90,6 +91,7 @@ static tamis_status parse(arguments *a, int argc, char **argv, bool *is_done, ta
         { 0,   "chunks",         TAMIS_OPTION_INT,   &o->max_chunks, "N", "use at most N chunks (default, and -1: all)", -1, INT64_MAX },
         { 0,   "score",          TAMIS_OPTION_TEXT,  &o->score, "llama|all", "positions to score: second half of each chunk, or all (default: llama)", 0, 0 },
         { 0,   "parse-special",  TAMIS_OPTION_FLAG,  &o->parse_special, NULL, "names of control tokens in the text count as these tokens", 0, 0 },
+        { 0,   "mtp",            TAMIS_OPTION_FLAG,  &o->mtp, NULL, "judge the multi-token prediction blocks, too: divergence from the parent's, drafts accepted", 0, 0 },
         { 0,   "per-chunk",      TAMIS_OPTION_FLAG,  &o->per_chunk, NULL, "print the running statistics of each chunk, too", 0, 0 },
         { 0,   "worst",          TAMIS_OPTION_INT,   &o->n_worst, "N", "show the N positions with the largest divergence of each model, with their text", 1, 1000000 },
         { 0,   "summary",        TAMIS_OPTION_FLAG,  &a->summary, NULL, "print only the table, one line per model", 0, 0 },
@@ -189,10 +191,10 @@ static tamis_status check_task_options(const arguments *a, tamis_task_kind kind,
     if (!o->parent_path || !o->text_path)
         return tamis_fail(err, TAMIS_BAD_USAGE, "task scores need a model (-m) and tasks (-f)");
     if (o->tokens_path || o->base_path || o->save_logits_path || a->dump_path || o->score ||
-        o->max_chunks || o->n_ctx || a->is_ppl || o->per_chunk || o->n_worst)
+        o->max_chunks || o->n_ctx || a->is_ppl || o->per_chunk || o->n_worst || o->mtp)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "task scores take no --tokens, --base, --save-all-logits, --dump-logits, "
-                          "--score, --chunks, --ctx, --ppl, --per-chunk or --worst");
+                          "--score, --chunks, --ctx, --ppl, --per-chunk, --worst or --mtp");
     return TAMIS_OK;
 }
 
@@ -241,6 +243,10 @@ static tamis_status run(const arguments *a, tamis_error *err) {
     else if (a->dump_path && a->is_ppl)
         st = tamis_fail(err, TAMIS_BAD_USAGE,
                         "--ppl and --dump-logits are runs of their own; give one");
+    else if (a->options.mtp && (a->dump_path || a->is_ppl))
+        st = tamis_fail(err, TAMIS_BAD_USAGE,
+                        "--mtp goes with a comparison or the parent's perplexity, not with %s",
+                        a->is_ppl ? "--ppl" : "--dump-logits");
     else if (a->dump_path)
         st = tamis_kld_dump_logits(&a->options, &machine, a->dump_path, err);
     else if (a->is_ppl)

@@ -50,11 +50,38 @@ static tamis_status check_options(const tamis_kld_options *o, tamis_kld_parent_k
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "--per-chunk and --worst need a model to compare (-q); for running "
                           "perplexities use --ppl");
+    if (o->mtp && kind == TAMIS_KLD_PARENT_LLAMA_BASE)
+        return tamis_fail(err, TAMIS_BAD_USAGE,
+                          "%s: a base file of llama-perplexity holds nothing of multi-token "
+                          "prediction; leave --mtp out, or give the parent with -m and no base",
+                          o->base_path);
     if (o->save_logits_path && kind == TAMIS_KLD_PARENT_LLAMA_BASE)
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "%s is already in the layout that --save-all-logits writes",
                           o->base_path);
     return TAMIS_OK;
+}
+
+/* Heads of the blocks to be judged. */
+static tamis_status open_mtp(tamis_kld_parent *p, const tamis_kld_options *o, tamis_error *err) {
+    tamis_model *model = p->source.model;
+    const int64_t n_mtp = tamis_model_n_mtp(model);
+    if (!o->mtp) return TAMIS_OK;
+    if (n_mtp == 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%s has no multi-token prediction blocks; leave --mtp out",
+                          o->parent_path);
+    if (n_mtp > TAMIS_KLD_MTP_MAX)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%s has %lld multi-token prediction blocks; --mtp judges at most %d",
+                          o->parent_path, (long long)n_mtp, TAMIS_KLD_MTP_MAX);
+    p->n_mtp = n_mtp;
+    tamis_status st = TAMIS_OK;
+    for (int64_t k = 0; k < n_mtp && !st; ++k) {
+        st = tamis_head_open_mtp(model, k, &p->own_mtp_heads[k], &p->mtp_has_head[k], err);
+        p->mtp[k].head = p->own_mtp_heads[k];
+    }
+    return st;
 }
 
 static tamis_status prepare_model(tamis_kld_parent *p, const tamis_kld_options *o,
@@ -67,6 +94,7 @@ static tamis_status prepare_model(tamis_kld_parent *p, const tamis_kld_options *
     r->parent = p->source.identity;
     st = tamis_kld_read_text(o, n_ctx, o->max_chunks, 0, &p->source, &p->chunks, &r->text, err);
     if (!st) st = tamis_head_open(p->source.model, &p->own_head, err);
+    if (!st) st = open_mtp(p, o, err);
     if (st) return st;
     p->head = p->own_head;
     return tamis_kld_plan_init(&p->plan, p->chunks.tokens, p->chunks.n_ctx, p->chunks.n_chunks,
@@ -103,6 +131,16 @@ static tamis_status prepare_base(tamis_kld_parent *p, const tamis_kld_options *o
     p->plan = p->base.plan;
     p->head = p->base.head;
     p->hidden = p->base.hidden.data;
+    if (o->mtp && info->n_mtp == 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "%s: the base holds nothing of multi-token prediction; write it again "
+                          "with --mtp",
+                          path);
+    p->n_mtp = o->mtp ? info->n_mtp : 0;
+    for (int64_t k = 0; k < p->n_mtp; ++k) {
+        p->mtp[k] = (tamis_kld_side){p->base.mtp_heads[k] ? p->base.mtp_heads[k] : p->head,
+                                     p->base.mtp_hidden[k].data};
+    }
     if (o->n_ctx && o->n_ctx != info->n_ctx)
         return differs(err, path, "a context of", info->n_ctx, o->n_ctx);
     if (o->max_chunks && o->max_chunks != info->n_chunks)
@@ -177,6 +215,12 @@ tamis_status tamis_kld_parent_open(const tamis_kld_options *o, const tamis_kld_m
     r->n_ctx = p->plan.n_ctx;
     r->n_chunks = p->plan.n_chunks;
     r->n_rows = p->plan.n_rows;
+    r->n_mtp = p->n_mtp;
+    if (p->n_mtp) {
+        tamis_kld_plan last;
+        st = tamis_kld_plan_mtp(&p->plan, p->n_mtp - 1, &last, err);
+        if (st) return st;
+    }
     p->targets = tamis_kld_plan_targets(&p->plan, err);
     return p->targets ? TAMIS_OK : TAMIS_NO_RESOURCE;
 }
@@ -185,6 +229,10 @@ void tamis_kld_parent_release(tamis_kld_parent *p) {
     if (!p) return;
     tamis_head_close(p->own_head);
     tamis_store_release(&p->own_hidden);
+    for (int64_t k = 0; k < TAMIS_KLD_MTP_MAX; ++k) {
+        tamis_store_release(&p->own_mtp_hidden[k]);
+        tamis_head_close(p->own_mtp_heads[k]);
+    }
     free(p->targets);
     free(p->llama_tokens);
     tamis_chunks_release(&p->chunks);
@@ -249,14 +297,18 @@ tamis_status tamis_kld_parent_complete(tamis_kld_parent *p, const tamis_kld_opti
     return TAMIS_OK;
 }
 
-static tamis_kld_base_info base_info(const tamis_kld_result *r) {
-    return (tamis_kld_base_info){
+static tamis_kld_base_info base_info(const tamis_kld_parent *p, const tamis_kld_result *r) {
+    tamis_kld_base_info info = {
         .n_ctx = r->n_ctx,
         .n_chunks = r->n_chunks,
         .score = r->score,
         .parent = r->parent,
         .text = r->text,
+        .n_mtp = p->n_mtp,
     };
+    for (int64_t k = 0; k < p->n_mtp; ++k)
+        info.mtp[k].has_head = p->mtp_has_head[k];
+    return info;
 }
 
 /* A reader puts BOS at the head of each chunk where the vocabulary wants one; raw ids that have
@@ -280,8 +332,9 @@ tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *p, const tam
     uint64_t n_bytes = 0;
     tamis_status st = TAMIS_OK;
     if (o->base_path && p->kind == TAMIS_KLD_PARENT_MODEL) {
-        const tamis_kld_base_info info = base_info(r);
-        st = tamis_kld_base_max_bytes(o->base_path, &info, &p->plan, p->head, &n_bytes, err);
+        const tamis_kld_base_info info = base_info(p, r);
+        st =
+            tamis_kld_base_max_bytes(o->base_path, &info, &p->plan, p->head, p->mtp, &n_bytes, err);
         if (!st) st = tamis_disk_check(o->base_path, n_bytes, err);
     }
     if (st || !o->save_logits_path) return st;
@@ -300,8 +353,9 @@ tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *p, const tam
 static tamis_status write_base(const tamis_kld_parent *p, const tamis_kld_options *o,
                                const tamis_kld_machine *machine, const tamis_kld_result *r,
                                tamis_error *err) {
-    const tamis_kld_base_info info = base_info(r);
-    tamis_status st = tamis_kld_base_write(o->base_path, &info, &p->plan, p->hidden, p->head, err);
+    const tamis_kld_base_info info = base_info(p, r);
+    tamis_status st =
+        tamis_kld_base_write(o->base_path, &info, &p->plan, p->hidden, p->head, p->mtp, err);
     if (!st) tamis_info(machine->log, "base file written: %s", o->base_path);
     return st;
 }
@@ -324,9 +378,12 @@ tamis_status tamis_kld_parent_run(tamis_kld_parent *p, const tamis_kld_options *
     tamis_status st = TAMIS_OK;
     *nll = NULL;
     if (p->kind == TAMIS_KLD_PARENT_MODEL) {
-        st = tamis_kld_evaluate(p->source.model, &p->plan, machine, &p->own_hidden, err);
+        st = tamis_kld_evaluate_mtp(p->source.model, &p->plan, machine, &p->own_hidden, p->n_mtp,
+                                    p->own_mtp_hidden, err);
         if (st) return st;
         p->hidden = p->own_hidden.data;
+        for (int64_t k = 0; k < p->n_mtp; ++k)
+            p->mtp[k].hidden = p->own_mtp_hidden[k].data;
         if (o->base_path) st = write_base(p, o, machine, r, err);
     }
     if (!st && o->save_logits_path) st = write_llama_base(p, o, machine, nll, err);
@@ -334,7 +391,7 @@ tamis_status tamis_kld_parent_run(tamis_kld_parent *p, const tamis_kld_options *
 }
 
 tamis_status tamis_kld_parent_nll(tamis_kld_parent *p, const tamis_kld_machine *machine,
-                                  double *nll, tamis_error *err) {
+                                  double *nll, int32_t *top, tamis_error *err) {
     const int64_t n = p->plan.n_rows;
     tamis_status st = TAMIS_OK;
     if (p->kind == TAMIS_KLD_PARENT_LLAMA_BASE) {
@@ -347,7 +404,7 @@ tamis_status tamis_kld_parent_nll(tamis_kld_parent *p, const tamis_kld_machine *
     }
     tamis_progress_begin(machine->progress, "perplexity",
                          (uint64_t)(n * tamis_head_n_vocab(p->head)), "logits");
-    st = tamis_nll(p->head, machine->gemm, machine->pool, p->hidden, n, p->targets, nll, NULL,
+    st = tamis_nll(p->head, machine->gemm, machine->pool, p->hidden, n, p->targets, nll, top,
                    machine->progress, err);
     tamis_progress_end(machine->progress);
     return st;

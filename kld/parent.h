@@ -26,9 +26,14 @@ typedef struct tamis_kld_parent {
     int32_t *targets;       /* [plan.n_rows] */
     tamis_store own_hidden; /* of a model that was run */
     tamis_head *own_head;
+    tamis_store own_mtp_hidden[TAMIS_KLD_MTP_MAX];
+    tamis_head *own_mtp_heads[TAMIS_KLD_MTP_MAX];
     /* what the comparison uses, one of the two */
     tamis_head *head;
     const float *hidden; /* [plan.n_rows][n_embd] */
+    int64_t n_mtp;       /* 0 unless it is asked for */
+    tamis_kld_side mtp[TAMIS_KLD_MTP_MAX];
+    bool mtp_has_head[TAMIS_KLD_MTP_MAX]; /* one of its own, not the model's */
 } tamis_kld_parent;
 
 /* Open what the options name and check it; result gets the parent's identity, the text, n_ctx,
@@ -57,9 +62,10 @@ tamis_status tamis_kld_parent_check_outputs(const tamis_kld_parent *parent,
 tamis_status tamis_kld_parent_run(tamis_kld_parent *parent, const tamis_kld_options *options,
                                   const tamis_kld_machine *machine, const tamis_kld_result *result,
                                   double **nll, tamis_error *err) TAMIS_MUST_USE;
-/* Negative log-likelihoods of all scored rows, [n_rows]. */
+/* Negative log-likelihoods of all scored rows, [n_rows]; top [n_rows], the most probable tokens,
+ * may be NULL, and must be where the parent is a base of llama-perplexity. */
 tamis_status tamis_kld_parent_nll(tamis_kld_parent *parent, const tamis_kld_machine *machine,
-                                  double *nll, tamis_error *err) TAMIS_MUST_USE;
+                                  double *nll, int32_t *top, tamis_error *err) TAMIS_MUST_USE;
 
 /* Its values as a side of a comparison; row_list as in logits.h. */
 tamis_status tamis_kld_parent_logits(const tamis_kld_parent *parent, const int64_t *row_list,

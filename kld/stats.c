@@ -59,6 +59,10 @@ tamis_status tamis_kld_rows_init(tamis_kld_rows *rows, int64_t n, tamis_error *e
     if (!rows->nll_q) goto out;
     rows->same_top = tamis_alloc_array(n_rows, sizeof *rows->same_top, err);
     if (!rows->same_top) goto out;
+    rows->top_p = tamis_alloc_array(n_rows, sizeof *rows->top_p, err);
+    if (!rows->top_p) goto out;
+    rows->top_q = tamis_alloc_array(n_rows, sizeof *rows->top_q, err);
+    if (!rows->top_q) goto out;
     return TAMIS_OK;
 out:
     tamis_kld_rows_release(rows);
@@ -71,6 +75,8 @@ void tamis_kld_rows_release(tamis_kld_rows *rows) {
     free(rows->nll_p);
     free(rows->nll_q);
     free(rows->same_top);
+    free(rows->top_p);
+    free(rows->top_q);
     *rows = (tamis_kld_rows){0};
 }
 

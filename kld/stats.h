@@ -12,9 +12,10 @@
 /* One row per scored position, in order. P is the parent, Q the quantized model. */
 typedef struct tamis_kld_rows {
     int64_t n;
-    double *kld;           /* [n] KL(P || Q), nats */
-    double *nll_p, *nll_q; /* [n] -log p(next token), nats */
-    uint8_t *same_top;     /* [n] 1 when the most probable token is the same */
+    double *kld;            /* [n] KL(P || Q), nats */
+    double *nll_p, *nll_q;  /* [n] -log p(next token), nats */
+    uint8_t *same_top;      /* [n] 1 when the most probable token is the same */
+    int32_t *top_p, *top_q; /* [n] that token; filled where models are compared */
 } tamis_kld_rows;
 
 tamis_status tamis_kld_rows_init(tamis_kld_rows *rows, int64_t n, tamis_error *err) TAMIS_MUST_USE;
