@@ -111,7 +111,7 @@ static bool is_counted(const tamis_imatrix_entry *e) {
 }
 
 /* Sums of zero where rows were counted: every weight would be 0 and the encoder blind. An expert
- * that no row went to (count 0) is normal: its columns weigh 1. */
+ * that no row went to (count 0) is normal. */
 static tamis_status check_sums(const tamis_imatrix_entry *e, const char *path, tamis_error *err) {
     uint64_t n_columns = e->n_values / e->n_counts;
     for (uint64_t j = 0; j < e->n_counts; j++) {
@@ -254,6 +254,8 @@ tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
         plan->n_with_importance += s->importance != NULL;
         s->is_stand_in = what == ATTACHED_STAND_IN;
         plan->n_stand_ins += s->is_stand_in;
+        s->borrows = s->importance && !o->no_borrow && borrow_applies(s->importance, s->tensor);
+        plan->n_borrowers += borrow_count(s);
         if (what == ATTACHED_NONE) list_add(&lacking, s->tensor->name);
         if (what == ATTACHED_NONE_FURTHER) list_add(&further, s->tensor->name);
     }

@@ -15,8 +15,8 @@
 
 typedef struct arguments {
     tamis_common common;
-    bool pure, protect, leave_output, allow_requantize, dry_run, lax, no_self_check, sha256,
-        keep_split;
+    bool pure, protect, no_borrow, leave_output, allow_requantize, dry_run, lax, no_self_check,
+        sha256, keep_split;
     uint64_t shard_bytes;
     int64_t shard_tensors;
     const char *imatrix, *effort, *output_type, *embedding_type, *prune;
@@ -161,6 +161,7 @@ static tamis_status make_options(const arguments *a, const tamis_log *log,
         .n_include = a->include.n_items,
         .exclude = a->exclude.items,
         .n_exclude = a->exclude.n_items,
+        .no_borrow = a->no_borrow,
         .prune = a->prune,
         .overrides = a->overrides.items,
         .n_overrides = a->overrides.n_items,
@@ -299,6 +300,7 @@ int main(int argc, char **argv) {
         {0, "imatrix", TAMIS_OPTION_TEXT, &a.imatrix, "FILE", "importance matrix that says which weights matter", 0, 0},
         {0, "include-weights", TAMIS_OPTION_TEXTS, &a.include, "NAME", "use only its entries whose name holds this; repeatable", 0, 0},
         {0, "exclude-weights", TAMIS_OPTION_TEXTS, &a.exclude, "NAME", "drop its entries whose name holds this; repeatable", 0, 0},
+        {0, "no-borrow", TAMIS_OPTION_FLAG, &a.no_borrow, NULL, "experts that saw few tokens use their own importance alone, as in llama-quantize", 0, 0},
         {0, "effort", TAMIS_OPTION_TEXT, &a.effort, "fast|normal|best", "how long the encoders search; the error of a row never rises with it (default: normal)", 0, 0},
         {0, "pure", TAMIS_OPTION_FLAG, &a.pure, NULL, "one type for all weights, no mix", 0, 0},
         {0, "protect", TAMIS_OPTION_FLAG, &a.protect, NULL, "keep routers, convolutions, decay and gates as in the parent; more bits for ssm_out and attn_output than by the mix", 0, 0},

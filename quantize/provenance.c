@@ -55,6 +55,7 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
         append(b, " --include-weights %s", o->include[i]);
     for (uint64_t i = 0; i < o->n_exclude; i++)
         append(b, " --exclude-weights %s", o->exclude[i]);
+    if (o->no_borrow) append(b, "%s", " --no-borrow");
     if (o->prune) append(b, " --prune-layers %s", o->prune);
     for (uint64_t i = 0; i < o->n_overrides; i++)
         append(b, " --override-kv %s", o->overrides[i]);
@@ -108,7 +109,8 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
                                  err);
     if (st == TAMIS_OK) st = tamis_hash_file(TAMIS_HASH_SHA256, o->imatrix_path, hex, err);
     if (st == TAMIS_OK) st = tamis_gguf_set_string(w, "tamis.imatrix.sha256", hex, 64, err);
-    return st ? st : set_stand_ins(plan, w, err);
+    if (st == TAMIS_OK) st = set_stand_ins(plan, w, err);
+    return st ? st : borrow_set_keys(plan, w, err);
 }
 
 static tamis_status set_parent_keys(const tamis_quantize_plan *plan,
@@ -140,13 +142,10 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
     /* The set becomes one file; and what described other weights does not describe these. */
     static const char *const split[] = {"split.no", "split.count", "split.tensors.count"};
     static const char *const stale[] = {
-        "quantize.imatrix.file",
-        "quantize.imatrix.dataset",
-        "quantize.imatrix.entries_count",
-        "quantize.imatrix.chunks_count",
-        "tamis.imatrix.sha256",
-        "tamis.imatrix.stand_ins",
-        "tamis.protected",
+        "quantize.imatrix.file",          "quantize.imatrix.dataset",
+        "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count",
+        "tamis.imatrix.sha256",           "tamis.imatrix.stand_ins",
+        "tamis.imatrix.borrowers",        "tamis.protected",
     };
     bool is_copy = options->file_type->base_type_id < 0;
     tamis_status st = tamis_gguf_set_all(w, plan->source, err);

@@ -51,6 +51,7 @@ typedef struct tamis_quantize_options {
     uint64_t n_include;
     const char *const *exclude; /* drop entries whose name holds one of these */
     uint64_t n_exclude;
+    bool no_borrow;               /* experts use their own importance alone */
     const char *prune;            /* layers to drop, "3,7"; NULL = none */
     const char *const *overrides; /* "KEY=TYPE:VALUE" */
     uint64_t n_overrides;
@@ -84,6 +85,7 @@ typedef struct tamis_quantize_step {
     const tamis_type *wanted;              /* before the fallback; = type without one */
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
     bool is_stand_in;                      /* that is the entry of an earlier layer's tensor */
+    bool borrows;                          /* its experts lean on their mean: see below */
     uint64_t n_bytes;                      /* in the result, without padding */
     const char *remark;                    /* why it is not what one may expect, or NULL */
     const tamis_type *unprotected;         /* by the mix, where --protect changed it; else NULL */
@@ -110,6 +112,7 @@ typedef struct tamis_quantize_plan {
     tamis_imatrix imatrix;               /* entries after include and exclude; empty without */
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
+    int64_t n_borrowers; /* experts of its tensors that saw fewer than TAMIS_BORROW_TOKENS */
     int64_t n_encoded, n_fallbacks, n_with_importance, n_stand_ins, n_native, n_pruned;
     int64_t n_modal_kept; /* of towers and projectors: see docs/quantize.md */
     tamis_protection protection;
@@ -117,6 +120,14 @@ typedef struct tamis_quantize_plan {
     uint64_t file_bytes;       /* exact size of the result, of all its files */
     const tamis_log *log;      /* borrowed; may be NULL */
 } tamis_quantize_plan;
+
+/* An expert's importance is (n * its own + k * the mean of the tensor's experts) / (n + k), n the
+ * tokens it saw, k this. Those that saw fewer lean on the mean more than on their own. */
+enum { TAMIS_BORROW_TOKENS = 32 };
+/* Experts of a step that borrows, else 0. */
+uint64_t tamis_quantize_n_experts(const tamis_quantize_step *s);
+/* Whether an expert of it saw fewer than TAMIS_BORROW_TOKENS, and how many. */
+bool tamis_quantize_expert_borrows(const tamis_quantize_step *s, uint64_t expert, double *n_tokens);
 
 /* Decide everything before any work. Refuses what would fail later: a source that is quantized
  * already, an importance matrix that lacks what is needed, has another shape or no sums, unsound

@@ -69,6 +69,19 @@ tamis_status layer_map_set_keys(const layer_map *map, const tamis_gguf *source,
                                 const tamis_quantize_options *options, tamis_gguf_writer *w,
                                 tamis_error *err) TAMIS_MUST_USE;
 
+/* --- borrow.c: experts that saw few tokens --- */
+
+/* Whether an entry is of the experts of a tensor. */
+bool borrow_applies(const tamis_imatrix_entry *e, const tamis_gguf_tensor *t);
+/* Experts of a step that saw fewer than TAMIS_BORROW_TOKENS. */
+int64_t borrow_count(const tamis_quantize_step *s);
+/* The importance of all experts of a step that borrows, to out [n_values of the entry]. */
+tamis_status borrow_weights(const tamis_quantize_step *s, float *out,
+                            tamis_error *err) TAMIS_MUST_USE;
+/* tamis.imatrix.borrowers of the result. */
+tamis_status borrow_set_keys(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
+                             tamis_error *err) TAMIS_MUST_USE;
+
 /* --- mix.c: which type a file type gives a tensor --- */
 
 /* What a model has that the rules ask about, and the running indices they count by. Tensors must

@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/parse.h"
 #include "base/threads.h"
+#include "gguf/tensor_names.h"
 
 enum { N_WORST = 10, N_PAIRS_MAX = 16 };
 
@@ -101,6 +102,45 @@ void tamis_quantize_report_protection(const tamis_quantize_plan *plan, const tam
                    list, more, percent);
 }
 
+/* The experts of a step that saw few tokens, "2 (0), 7 (14), ..."; false when there are none. */
+static bool list_borrowers(const tamis_quantize_step *s, char *text, size_t cap) {
+    enum { SHOWN = 12 };
+    int64_t n_found = 0;
+    size_t n = 0;
+    double n_tokens;
+    text[0] = 0;
+    for (uint64_t i = 0; i < tamis_quantize_n_experts(s); i++) {
+        if (!tamis_quantize_expert_borrows(s, i, &n_tokens)) continue;
+        if (n_found++ < SHOWN && n < cap)
+            n += (size_t)snprintf(text + n, cap - n, "%s%llu (%.0f)", n_found > 1 ? ", " : "",
+                                  (unsigned long long)i, n_tokens);
+    }
+    if (n_found > SHOWN && n < cap)
+        snprintf(text + n, cap - n, " and %lld more", (long long)(n_found - SHOWN));
+    return n_found > 0;
+}
+
+/* A line for the experts of each layer; its tensors mostly saw the same tokens, and are then one
+ * line. */
+static void print_borrowers(const tamis_log *log, const tamis_quantize_plan *plan) {
+    char text[512], last[512] = "";
+    int64_t layer, last_layer = -1;
+    if (plan->n_borrowers == 0) return;
+    tamis_info(log,
+               "experts that saw fewer than %d tokens lean on the mean importance of their layer "
+               "(--no-borrow: on their own alone):",
+               TAMIS_BORROW_TOKENS);
+    for (int64_t i = 0; i < plan->n_steps; i++) {
+        const tamis_quantize_step *s = &plan->steps[i];
+        if (!list_borrowers(s, text, sizeof text)) continue;
+        if (tamis_tensor_layer(s->name, &layer) == 0) layer = -1;
+        if (layer == last_layer && strcmp(text, last) == 0) continue;
+        tamis_info(log, "  layer %lld: expert (tokens) %s", (long long)layer, text);
+        last_layer = layer;
+        memcpy(last, text, sizeof last);
+    }
+}
+
 static void print_remarks(const tamis_log *log, const tamis_quantize_plan *plan) {
     char pairs[512];
     if (plan->n_pruned > 0)
@@ -116,6 +156,7 @@ static void print_remarks(const tamis_log *log, const tamis_quantize_plan *plan)
                    "%lld weights of vision, audio or a projector keep their type (--tensor-type "
                    "can name them)",
                    (long long)plan->n_modal_kept);
+    print_borrowers(log, plan);
     if (plan->n_fallbacks == 0) return;
     list_fallbacks(plan, pairs, sizeof pairs);
     tamis_warn(log,
@@ -171,6 +212,19 @@ void tamis_quantize_report_result(const tamis_quantize_plan *plan, const char *o
 
 /* --- JSON --- */
 
+static void add_borrowers(cJSON *o, const tamis_quantize_step *s) {
+    cJSON *rows = NULL;
+    double n_tokens;
+    for (uint64_t i = 0; i < tamis_quantize_n_experts(s); i++) {
+        if (!tamis_quantize_expert_borrows(s, i, &n_tokens)) continue;
+        if (!rows) rows = cJSON_AddArrayToObject(o, "borrowers");
+        cJSON *row = cJSON_CreateObject();
+        tamis_json_add_uint(row, "expert", i);
+        tamis_json_add_double(row, "tokens", n_tokens);
+        cJSON_AddItemToArray(rows, row);
+    }
+}
+
 static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize_step *s) {
     cJSON *o = cJSON_CreateObject();
     tamis_json_add_bytes(o, "name", s->name, strlen(s->name));
@@ -186,6 +240,7 @@ static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize
     if (s->remark) cJSON_AddStringToObject(o, "remark", s->remark);
     cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
     if (s->is_stand_in) cJSON_AddStringToObject(o, "importance_of", s->importance->name);
+    add_borrowers(o, s);
     tamis_json_add_uint(o, "source_bytes", s->is_made ? 0 : s->tensor->n_bytes);
     tamis_json_add_uint(o, "bytes", s->n_bytes);
     if (plan->is_checked) tamis_json_add_double(o, "relative_error", s->relative_error);
@@ -244,6 +299,7 @@ tamis_status tamis_quantize_report_json(const tamis_quantize_plan *plan,
     tamis_json_add_double(o, "bits_per_weight", tamis_quantize_result_bpw(plan));
     tamis_json_add_int(o, "encoded_tensors", plan->n_encoded);
     tamis_json_add_int(o, "fallbacks", plan->n_fallbacks);
+    tamis_json_add_int(o, "borrowers", plan->n_borrowers);
     add_protection(o, plan);
     if (names->output) {
         cJSON_AddBoolToObject(o, "self_check", plan->is_checked);

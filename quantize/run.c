@@ -244,7 +244,12 @@ static tamis_status enter_step(run *r, const tamis_quantize_step *s, tamis_error
     if (!s->importance) return TAMIS_OK;
     r->weights = tamis_alloc_array(s->importance->n_values, sizeof *r->weights, err);
     if (!r->weights) return TAMIS_NO_RESOURCE;
-    tamis_imatrix_weights(s->importance, r->weights);
+    if (s->borrows) {
+        tamis_status st = borrow_weights(s, r->weights, err);
+        if (st) return st;
+    } else {
+        tamis_imatrix_weights(s->importance, r->weights);
+    }
     int64_t n = (int64_t)s->importance->n_values, i_bad = tamis_find_nonfinite(r->weights, n);
     if (i_bad == n) return TAMIS_OK;
     return tamis_fail(

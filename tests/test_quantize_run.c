@@ -220,7 +220,7 @@ static void joins_a_split_set(void **state) {
     tamis_gguf_close(a);
 }
 
-/* Each expert is encoded with its own weights. */
+/* Each expert is encoded with its own weights, and with nothing else when none are borrowed. */
 static void experts_use_their_own_importance(void **state) {
     (void)state;
     char in[4096], imatrix[4096];
@@ -228,7 +228,7 @@ static void experts_use_their_own_importance(void **state) {
     snprintf(in, sizeof in, "%s", shared_path("fixtures/arch/mixtral.gguf"));
     snprintf(imatrix, sizeof imatrix, "%s", shared_path("fixtures/imatrix/mixtral.c128.gguf"));
     const char *name = "blk.0.ffn_down_exps.weight", *out = out_path("x.gguf");
-    must(quantize(in, out, "Q4_0", (tamis_quantize_options){.imatrix_path = imatrix}, 2, 0, &err),
+    must(quantize(in, out, "Q4_0", (tamis_quantize_options){.imatrix_path = imatrix, .no_borrow = true}, 2, 0, &err),
          &err);
     tamis_imatrix m;
     assert_int_equal(tamis_imatrix_load(imatrix, &m, NULL), TAMIS_OK);

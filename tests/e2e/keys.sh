@@ -38,6 +38,9 @@ gguf set -q --force -o further.gguf model.gguf qwen3.nextn_predict_layers=u32:1 
 quantize -q --imatrix im.gguf --exclude-weights blk.5. further.gguf out.gguf Q4_K_M 2>/dev/null ||
     fail "quantize, with stand-ins"
 note out.gguf further.gguf
+few=$TAMIS_SHARED/fixtures/imatrix/idle-expert
+quantize -q --imatrix $few.c128.gguf $few.gguf few.gguf Q4_0 2>/dev/null || fail "quantize, idle expert"
+note few.gguf $few.gguf
 quantize -q --protect model.gguf safe.gguf Q4_K_M || fail "quantize --protect"
 note safe.gguf model.gguf
 quantize -q --sha256 model.gguf hashed.gguf Q8_0 || fail "quantize --sha256"
