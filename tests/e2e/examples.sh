@@ -17,7 +17,8 @@ calibrate evaluation.txt b.gguf --chunks 8
 quantize -q --imatrix imatrix.gguf model.gguf tiny-Q2_K.gguf Q2_K || fail "quantize Q2_K"
 quantize -q model.gguf tiny-Q4_K_M.gguf Q4_K_M || fail "quantize Q4_K_M"
 fixtures=${TAMIS_SHARED:-}/fixtures
-for file in "$fixtures/tokenizers/small-bpe-holes.gguf" "$fixtures/imatrix/idle-expert.c128.gguf"; do
+for file in "$fixtures/tokenizers/small-bpe-holes.gguf" "$fixtures/imatrix/idle-expert.c128.gguf" \
+    "${TAMIS_SHARED:-}/models/tiny-qwen35moe.gguf"; do
     [ ! -e "$file" ] || cp "$file" .
 done
 
