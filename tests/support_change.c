@@ -58,6 +58,16 @@ static void set_keys(tamis_gguf_writer *w, const tamis_gguf *g, const change *c)
         change_ok(tamis_gguf_set_int(w, c->key, c->kind, (int64_t)c->value, &change_error));
 }
 
+/* The name that a tensor gets; valid until the next call. */
+static const char *new_name(const char *name, const change *c) {
+    static char renamed[160];
+    const char *at = c->part ? strstr(name, c->part) : NULL;
+    if (!at) return name;
+    snprintf(renamed, sizeof renamed, "%.*s%s%s", (int)(at - name), name, c->new_part,
+             at + strlen(c->part));
+    return renamed;
+}
+
 static void add_infos(tamis_gguf_writer *w, const tamis_gguf *g, const change *c) {
     const uint64_t one[] = {1};
     for (int64_t i = 0; i < tamis_gguf_n_tensors(g); i++) {
@@ -66,7 +76,8 @@ static void add_infos(tamis_gguf_writer *w, const tamis_gguf *g, const change *c
         memcpy(ne, t->ne, sizeof ne);
         if (is(t->name, c->grow)) ne[t->n_dims - 1]++;
         if (!is(t->name, c->drop))
-            change_ok(tamis_gguf_add_tensor(w, t->name, t->type_id, t->n_dims, ne, &change_error));
+            change_ok(tamis_gguf_add_tensor(w, new_name(t->name, c), t->type_id, t->n_dims, ne,
+                                            &change_error));
     }
     if (c->add) change_ok(tamis_gguf_add_tensor(w, c->add, TAMIS_TYPE_F32, 1, one, &change_error));
 }

@@ -19,6 +19,7 @@ typedef struct change {
     const char *text;         /* for STRING */
     const tamis_gguf *copy;   /* or: its first value */
     const char *from, *to;    /* architecture, by whose names the keys begin: it becomes another */
+    const char *part, *new_part; /* of tensors' names: it becomes another */
 } change;
 
 /* Of the last call that failed. */

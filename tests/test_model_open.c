@@ -116,6 +116,21 @@ static void near_relatives(void **state) {
     free(data);
 }
 
+/* seed_oss is qwen2 with another name of a norm. */
+static void seed_oss(void **state) {
+    (void)state;
+    change c = {.from = "qwen2", .to = "seed_oss"};
+    check_refused("qwen2", &c, "'blk.0.post_attention_norm.weight' is missing", NULL);
+    c.part = "ffn_norm";
+    c.new_part = "post_attention_norm";
+    check_opens("qwen2", &c);
+    assert_like_fixture("qwen2");
+    c.key = "seed_oss.expert_count";
+    c.kind = TAMIS_GGUF_U32;
+    c.value = 4;
+    check_refused("qwen2", &c, "expert", NULL);
+}
+
 /* Of mistral3: without a temperature it is llama; with one from position 16 on it is not. */
 static void temperature_of_queries(void **state) {
     (void)state;
@@ -234,6 +249,7 @@ int main(void) {
         cmocka_unit_test(hyper_parameters_out_of_range),
         cmocka_unit_test(per_layer_values),
         cmocka_unit_test(near_relatives),
+        cmocka_unit_test(seed_oss),
         cmocka_unit_test(temperature_of_queries),
         cmocka_unit_test(fused_weights),
     };

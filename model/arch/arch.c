@@ -21,6 +21,7 @@ static const char *const names[] = {
     "qwen3next",
     "qwen3vl",
     "qwen3vlmoe",
+    "seed_oss",
 };
 static const tamis_arch *const archs[] = {
     &tamis_arch_deepseek2,
@@ -39,6 +40,7 @@ static const tamis_arch *const archs[] = {
     &tamis_arch_qwen3next,
     &tamis_arch_qwen3vl,
     &tamis_arch_qwen3vlmoe,
+    &tamis_arch_seed_oss,
 };
 /* clang-format on */
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };

@@ -166,5 +166,6 @@ extern const tamis_arch tamis_arch_qwen35moe;
 extern const tamis_arch tamis_arch_qwen3next;
 extern const tamis_arch tamis_arch_qwen3vl;
 extern const tamis_arch tamis_arch_qwen3vlmoe;
+extern const tamis_arch tamis_arch_seed_oss;
 
 #endif
