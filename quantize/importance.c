@@ -152,26 +152,14 @@ static bool is_of_further_block(const mix_state *mix, const tamis_gguf_tensor *t
            layer >= mix->n_layers - mix->n_further_layers;
 }
 
-/* Other tools never run these blocks, so their matrices have nothing of them. What stands in is the
- * entry of the same tensor in the last layer before them that has one of its shape; NULL: none. */
-static const tamis_imatrix_entry *stand_in(const tamis_quantize_plan *plan, const mix_state *mix,
-                                           const tamis_gguf_tensor *t) {
-    const char *stem = strchr(t->name + 4, '.'); /* is_of_further_block(): "blk.N.rest" */
-    char name[256];
-    for (int64_t i = mix->n_layers - mix->n_further_layers - 1; i >= 0; i--) {
-        snprintf(name, sizeof name, "blk.%lld%s", (long long)i, stem);
-        const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, name);
-        if (e && is_counted(e) && has_shape(e, t)) return e;
-    }
-    return NULL;
-}
-
 /* What became of a step that could use importance. */
 typedef enum attached {
-    ATTACHED_OWN, /* also where none is used */
-    ATTACHED_STAND_IN,
-    ATTACHED_NONE,         /* it is encoded without */
-    ATTACHED_NONE_FURTHER, /* the same, in a block that predicts further tokens */
+    ATTACHED_OWN,  /* also where none is used */
+    ATTACHED_NONE, /* it is encoded without */
+    /* The same, in a block that predicts further tokens: other tools never run these, so that their
+     * matrices have nothing of them. Entries of earlier layers are no substitute: where they were
+     * tried, they did worse than none. */
+    ATTACHED_NONE_FURTHER,
 } attached;
 
 /* Attach the entry of a tensor whose encoder can use it. */
@@ -186,10 +174,8 @@ static tamis_status attach(const tamis_quantize_plan *plan, const mix_state *mix
     const tamis_imatrix_entry *e = tamis_imatrix_find(&plan->imatrix, t->name);
     bool is_empty = e && !is_counted(e);
     if (o->imatrix_path && (!e || is_empty) && is_of_further_block(mix, t)) {
-        e = stand_in(plan, mix, t);
-        *what = e ? ATTACHED_STAND_IN : ATTACHED_NONE_FURTHER;
-        if (!e) return TAMIS_OK;
-        is_empty = false;
+        *what = ATTACHED_NONE_FURTHER;
+        return TAMIS_OK;
     }
     if ((!e || is_empty) && is_needed) return fail_lacking(plan, o, s, is_empty, err);
     if (!e || is_empty) {
@@ -220,22 +206,21 @@ static void list_add(name_list *l, const char *name) {
                                   l->n_text ? ", " : "", name);
 }
 
-/* One line for the tensors that a matrix was given for but has no data of, one for the blocks that
- * predict further tokens. */
+/* One line for the tensors that a matrix was given for but has no data of, one for those in the
+ * blocks that predict further tokens. */
 static void warn_lacking(const tamis_quantize_options *o, const name_list *lacking,
-                         int64_t n_stand_in, const name_list *further) {
+                         const name_list *further) {
     if (!o->imatrix_path) return;
     if (lacking->n > 0)
         tamis_warn(o->log, "%s has no data for %lld tensors, quantized without: %s%s",
                    o->imatrix_path, (long long)lacking->n, lacking->text,
                    lacking->n > N_NAMED ? ", ..." : "");
-    if (n_stand_in + further->n > 0)
+    if (further->n > 0)
         tamis_warn(o->log,
-                   "%s has no data for %lld tensors of the blocks that predict further tokens "
-                   "(imatrix collects it unless told not to): %lld use that of the same tensor in "
-                   "the last layer before, %lld are quantized without%s%s%s",
-                   o->imatrix_path, (long long)(n_stand_in + further->n), (long long)n_stand_in,
-                   (long long)further->n, further->n ? ": " : "", further->text,
+                   "%s has no data for %lld tensors of the blocks that predict further tokens, "
+                   "quantized without: %s%s; a matrix made by imatrix has it (llama-imatrix never "
+                   "runs these blocks)",
+                   o->imatrix_path, (long long)further->n, further->text,
                    further->n > N_NAMED ? ", ..." : "");
 }
 
@@ -252,13 +237,13 @@ tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
         tamis_status st = attach(plan, mix, o, s, &what, err);
         if (st) return st;
         plan->n_with_importance += s->importance != NULL;
-        s->is_stand_in = what == ATTACHED_STAND_IN;
-        plan->n_stand_ins += s->is_stand_in;
+        s->lacks_importance = what == ATTACHED_NONE_FURTHER;
         s->borrows = s->importance && !o->no_borrow && borrow_applies(s->importance, s->tensor);
         plan->n_borrowers += borrow_count(s);
         if (what == ATTACHED_NONE) list_add(&lacking, s->tensor->name);
         if (what == ATTACHED_NONE_FURTHER) list_add(&further, s->tensor->name);
     }
-    warn_lacking(o, &lacking, plan->n_stand_ins, &further);
+    plan->n_lacking = further.n;
+    warn_lacking(o, &lacking, &further);
     return TAMIS_OK;
 }

@@ -65,29 +65,17 @@ static void describe_options(const tamis_quantize_options *o, text_buffer *b) {
     if (o->allow_requantize) append(b, "%s", " --allow-requantize");
 }
 
-/* Which tensors were encoded with the importance of another: "NAME=NAME of the entry". */
-static tamis_status set_stand_ins(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
-                                  tamis_error *err) {
-    enum { ITEM_BYTES = 256 };
-    if (plan->n_stand_ins == 0) return TAMIS_OK;
-    const uint64_t n = (uint64_t)plan->n_stand_ins;
-    tamis_status st = TAMIS_NO_RESOURCE;
-    uint64_t k = 0;
-    const char **items = NULL;
-    char *texts = tamis_alloc_array(n, ITEM_BYTES, err);
-    if (!texts) goto out;
-    items = tamis_alloc_array(n, sizeof *items, err);
-    if (!items) goto out;
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        const tamis_quantize_step *s = &plan->steps[i];
-        if (!s->is_stand_in) continue;
-        items[k] = texts + k * ITEM_BYTES;
-        snprintf(texts + k++ * ITEM_BYTES, ITEM_BYTES, "%s=%s", s->name, s->importance->name);
-    }
-    st = tamis_gguf_set_strings(w, "tamis.imatrix.stand_ins", items, n, err);
-out:
-    free(items);
-    free(texts);
+/* Tensors of blocks that predict further tokens, of which the matrix has nothing. */
+static tamis_status set_lacking(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
+                                tamis_error *err) {
+    if (plan->n_lacking == 0) return TAMIS_OK;
+    uint64_t n = 0;
+    const char **names = tamis_alloc_array((uint64_t)plan->n_lacking, sizeof *names, err);
+    if (!names) return TAMIS_NO_RESOURCE;
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].lacks_importance) names[n++] = plan->steps[i].name;
+    tamis_status st = tamis_gguf_set_strings(w, "tamis.imatrix.lacking", names, n, err);
+    free(names);
     return st;
 }
 
@@ -109,7 +97,7 @@ static tamis_status set_imatrix_keys(const tamis_quantize_plan *plan,
                                  err);
     if (st == TAMIS_OK) st = tamis_hash_file(TAMIS_HASH_SHA256, o->imatrix_path, hex, err);
     if (st == TAMIS_OK) st = tamis_gguf_set_string(w, "tamis.imatrix.sha256", hex, 64, err);
-    if (st == TAMIS_OK) st = set_stand_ins(plan, w, err);
+    if (st == TAMIS_OK) st = set_lacking(plan, w, err);
     return st ? st : borrow_set_keys(plan, w, err);
 }
 
@@ -144,7 +132,7 @@ tamis_status provenance_set_keys(const tamis_quantize_plan *plan,
     static const char *const stale[] = {
         "quantize.imatrix.file",          "quantize.imatrix.dataset",
         "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count",
-        "tamis.imatrix.sha256",           "tamis.imatrix.stand_ins",
+        "tamis.imatrix.sha256",           "tamis.imatrix.lacking",
         "tamis.imatrix.borrowers",        "tamis.protected",
     };
     bool is_copy = options->file_type->base_type_id < 0;

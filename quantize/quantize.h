@@ -84,12 +84,13 @@ typedef struct tamis_quantize_step {
     const tamis_type *type;                /* in the result */
     const tamis_type *wanted;              /* before the fallback; = type without one */
     const tamis_imatrix_entry *importance; /* used to encode it, or NULL */
-    bool is_stand_in;                      /* that is the entry of an earlier layer's tensor */
-    bool borrows;                          /* its experts lean on their mean: see below */
-    uint64_t n_bytes;                      /* in the result, without padding */
-    const char *remark;                    /* why it is not what one may expect, or NULL */
-    const tamis_type *unprotected;         /* by the mix, where --protect changed it; else NULL */
-    struct tamis_tensor_scale *scale;      /* what multiplies its decoded weights, or NULL */
+    bool lacks_importance; /* in a block that predicts further tokens, of which the matrix has
+                              nothing */
+    bool borrows;          /* its experts lean on their mean: see below */
+    uint64_t n_bytes;      /* in the result, without padding */
+    const char *remark;    /* why it is not what one may expect, or NULL */
+    const tamis_type *unprotected;    /* by the mix, where --protect changed it; else NULL */
+    struct tamis_tensor_scale *scale; /* what multiplies its decoded weights, or NULL */
     bool is_made;          /* a scale beside a weight: measured by the run, in no source */
     double relative_error; /* |x - x'| / |x| over all its weights, set by the run's self-check;
                               0 for what is copied */
@@ -113,7 +114,7 @@ typedef struct tamis_quantize_plan {
     uint64_t source_bytes, result_bytes; /* tensor data, without padding */
     uint64_t n_elems;
     int64_t n_borrowers; /* experts of its tensors that saw fewer than TAMIS_BORROW_TOKENS */
-    int64_t n_encoded, n_fallbacks, n_with_importance, n_stand_ins, n_native, n_pruned;
+    int64_t n_encoded, n_fallbacks, n_with_importance, n_lacking, n_native, n_pruned;
     int64_t n_modal_kept; /* of towers and projectors: see docs/quantize.md */
     tamis_protection protection;
     tamis_gguf_writer *writer; /* keys and infos of the result, ready to begin */

@@ -121,8 +121,8 @@ int64_t mix_layer_of(const char *name);
 /* --- importance.c: the matrix --- */
 
 /* Load the matrix, drop what --include-weights and --exclude-weights rule out, and give every step
- * its entry; refuses what is missing or unsound. In blocks that predict further tokens, of which
- * other tools' matrices have nothing, the entry of an earlier layer stands in. */
+ * its entry; refuses what is missing or unsound, but for blocks that predict further tokens: other
+ * tools' matrices have nothing of them. */
 tamis_status importance_attach(tamis_quantize_plan *plan, const mix_state *mix,
                                const tamis_quantize_options *options,
                                tamis_error *err) TAMIS_MUST_USE;

@@ -32,10 +32,7 @@ static void print_step(const tamis_log *log, const tamis_quantize_plan *plan, in
         tamis_info(
             log, "[%4lld/%4lld] %-36s %7s -> %-7s %7.4f bpw %10s%s%s%s%s%s%s", (long long)i + 1,
             (long long)plan->n_steps, name, s->tensor->type->name, s->type->name, bpw, size,
-            s->is_stand_in  ? "  importance of an earlier layer"
-            : s->importance ? "  importance"
-                            : "",
-            s->type != s->wanted ? "  instead of " : "",
+            s->importance ? "  importance" : "", s->type != s->wanted ? "  instead of " : "",
             s->type != s->wanted ? s->wanted->name : "",
             s->type != s->wanted ? ": rows do not divide into its blocks" : "", comma, remark);
 }
@@ -239,7 +236,6 @@ static cJSON *step_to_json(const tamis_quantize_plan *plan, const tamis_quantize
     if (s->unprotected) cJSON_AddStringToObject(o, "protected_from", s->unprotected->name);
     if (s->remark) cJSON_AddStringToObject(o, "remark", s->remark);
     cJSON_AddBoolToObject(o, "importance", s->importance != NULL);
-    if (s->is_stand_in) cJSON_AddStringToObject(o, "importance_of", s->importance->name);
     add_borrowers(o, s);
     tamis_json_add_uint(o, "source_bytes", s->is_made ? 0 : s->tensor->n_bytes);
     tamis_json_add_uint(o, "bytes", s->n_bytes);

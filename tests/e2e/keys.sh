@@ -36,7 +36,7 @@ quantize -q --imatrix im.gguf model.gguf out.gguf Q4_K_M || fail quantize
 note out.gguf model.gguf
 gguf set -q --force -o further.gguf model.gguf qwen3.nextn_predict_layers=u32:1 >/dev/null
 quantize -q --imatrix im.gguf --exclude-weights blk.5. further.gguf out.gguf Q4_K_M 2>/dev/null ||
-    fail "quantize, with stand-ins"
+    fail "quantize, without importance of a further block"
 note out.gguf further.gguf
 few=$TAMIS_SHARED/fixtures/imatrix/idle-expert
 quantize -q --imatrix $few.c128.gguf $few.gguf few.gguf Q4_0 2>/dev/null || fail "quantize, idle expert"
