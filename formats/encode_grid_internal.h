@@ -73,8 +73,7 @@ INLINE void collect_entries(const grid_set *set, const grid_choice *c, int first
 
 /* Sub-blocks without importance weigh nothing, so that sums are those of the decoded errors. */
 INLINE void load_lanes(tile *t, const float *x, const float *w, int n_lanes, int n_sub, int unit) {
-    load_turned(x, n_lanes, n_sub, t->x);
-    drop_specks(t, n_sub);
+    load_turned(x, n_lanes, n_sub, true, t->x);
     tile_weigh(t, w, n_lanes, n_sub, unit, 0.0f);
 }
 

@@ -186,8 +186,8 @@ INLINE vf v_across(vf a, int step) {
                      : __builtin_shufflevector(a, a, LIST(ACROSS, 1));
 }
 
-#define TURN_STAGE(step)                                                                           \
-    for (int i = 0; i < TAMIS_LANES; i++) {                                                        \
+#define TURN_STAGE(n, step)                                                                        \
+    for (int i = 0; i < (n); i++) {                                                                \
         if (i & (step)) continue;                                                                  \
         vf a = m[i], b = m[i + (step)];                                                            \
         m[i] = __builtin_shufflevector(a, b, LIST(EVEN, step));                                    \
@@ -197,13 +197,19 @@ INLINE vf v_across(vf a, int step) {
 /* Transpose a square of TAMIS_LANES vectors. */
 INLINE void v_turn(vf m[TAMIS_LANES]) {
 #if TAMIS_LANES == 16
-    TURN_STAGE(8)
+    TURN_STAGE(TAMIS_LANES, 8)
 #endif
 #if TAMIS_LANES >= 8
-    TURN_STAGE(4)
+    TURN_STAGE(TAMIS_LANES, 4)
 #endif
-    TURN_STAGE(2)
-    TURN_STAGE(1)
+    TURN_STAGE(TAMIS_LANES, 2)
+    TURN_STAGE(TAMIS_LANES, 1)
+}
+
+/* Transpose the squares of four lanes by four vectors, each where it lies. */
+INLINE void v_turn_fours(vf m[4]) {
+    TURN_STAGE(4, 2)
+    TURN_STAGE(4, 1)
 }
 
 #endif

@@ -4,7 +4,7 @@
 #include "formats/encode_linear_internal.h"
 
 const tamis_encoders tamis_linear_plain = {
-    .encode =
+    .encode_rows =
         {
 #include "formats/encode_linear_by_id_internal.h"
         },

@@ -30,13 +30,18 @@ static const float ratios_iq4[] = {-129.0f, 115.0f,  -146.0f, -107.0f, -123.0f, 
                                    -116.0f, 135.0f,  -154.0f, 100.0f,  -98.0f,  148.0f};
 
 /* clang-format off */
-static const code_set set_q4_0 = {32, 1, false, -8, 7, 0.05f, {3, 6, 18}, ratios_q4_0, 1, 1};
-static const code_set set_q5_0 = {32, 1, false, -16, 15, 0.025f, {3, 6, 18}, ratios_q5_0, 1, 1};
-static const code_set set_q3_K = {16, 16, false, -4, 3, 0.1f, {3, 6, 18}, ratios_q3_K, -32, 31};
+static const code_set set_q4_0 = {32, 1, false, -8, 7, 0.05f, {3, 6, 18}, ratios_q4_0, 1, 1,
+                                 &simple_plan};
+static const code_set set_q5_0 = {32, 1, false, -16, 15, 0.025f, {3, 6, 18}, ratios_q5_0, 1, 1,
+                                 &simple_plan};
+static const code_set set_q3_K = {16, 16, false, -4, 3, 0.1f, {3, 6, 18}, ratios_q3_K, -32, 31,
+                                 &super_plan};
 static const code_set set_q6_K = {16, 16, false, -32, 31, 0.0125f, {3, 6, 18}, ratios_q6_K,
-                                 -128, 127};
-static const code_set set_iq4_nl = {32, 1, true, -127, 113, 0.05f, {3, 6, 18}, ratios_iq4, 1, 1};
-static const code_set set_iq4_xs = {32, 8, true, -127, 113, 0.05f, {3, 6, 18}, ratios_iq4, -32, 31};
+                                 -128, 127, &fine_plan};
+static const code_set set_iq4_nl = {32, 1, true, -127, 113, 0.05f, {3, 6, 18}, ratios_iq4, 1, 1,
+                                   &simple_plan};
+static const code_set set_iq4_xs = {32, 8, true, -127, 113, 0.05f, {3, 6, 18}, ratios_iq4, -32, 31,
+                                   &super_plan};
 
 static const line_start starts_q4_1[] = {
     {0.0f, 0.15f},    {-0.15f, 0.45f}, {0.45f, -0.15f}, {0.3f, 0.3f},     {-0.9f, 0.15f},

@@ -6,36 +6,39 @@
 typedef void put_symmetric(uint8_t *block, float d, const uint8_t *q);
 typedef void put_affine(uint8_t *block, float d, float minimum, const uint8_t *q);
 
-INLINE void encode_symmetric(const float *x, const float *importance, uint8_t *blocks,
-                             int64_t n_elems, tamis_effort effort, const code_set *set,
+/* A tile of each row in turn, so that its weights are prepared once. */
+INLINE void encode_symmetric(const tamis_rows *r, tamis_effort effort, const code_set *set,
                              ptrdiff_t block_bytes, put_symmetric *put) {
-    for (int64_t at = 0; at < n_elems; at += 32 * LANES) {
-        int n = n_elems - at < 32 * LANES ? (int)(n_elems - at) / 32 : LANES;
+    for (int64_t at = 0; at < r->n_elems; at += 32 * LANES) {
+        int n = r->n_elems - at < 32 * LANES ? (int)(r->n_elems - at) / 32 : LANES;
         tile t;
-        symmetric_choice best;
-        codes q;
-        tile_load(&t, x + at, importance ? importance + at : NULL, n, 32, 1);
-        symmetric_search(&t, set, effort, &best, &q);
-        for (int l = 0; l < n; l++) {
-            put(blocks, best.d.v[l], q.row + 32 * l);
-            blocks += block_bytes;
+        tile_begin(&t, r->importance ? r->importance + at : NULL, n, 32, 1);
+        for (int64_t i = 0; i < r->n_rows; i++) {
+            uint8_t *blocks = r->blocks + i * r->row_bytes + at / 32 * block_bytes;
+            symmetric_choice best;
+            codes q;
+            tile_load(&t, r->x + i * r->n_elems + at, n, 32);
+            symmetric_search(&t, set, effort, &best, &q);
+            for (int l = 0; l < n; l++)
+                put(blocks + l * block_bytes, best.d.v[l], q.row + 32 * l);
         }
     }
 }
 
-INLINE void encode_affine(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                          tamis_effort effort, const line_set *set, ptrdiff_t block_bytes,
-                          put_affine *put) {
-    for (int64_t at = 0; at < n_elems; at += 32 * LANES) {
-        int n = n_elems - at < 32 * LANES ? (int)(n_elems - at) / 32 : LANES;
+INLINE void encode_affine(const tamis_rows *r, tamis_effort effort, const line_set *set,
+                          ptrdiff_t block_bytes, put_affine *put) {
+    for (int64_t at = 0; at < r->n_elems; at += 32 * LANES) {
+        int n = r->n_elems - at < 32 * LANES ? (int)(r->n_elems - at) / 32 : LANES;
         tile t;
-        affine_choice best;
-        codes q;
-        tile_load(&t, x + at, importance ? importance + at : NULL, n, 32, 1);
-        affine_search(&t, set, effort, &best, &q);
-        for (int l = 0; l < n; l++) {
-            put(blocks, best.d.v[l], best.dmin.v[l], q.row + 32 * l);
-            blocks += block_bytes;
+        tile_begin(&t, r->importance ? r->importance + at : NULL, n, 32, 1);
+        for (int64_t i = 0; i < r->n_rows; i++) {
+            uint8_t *blocks = r->blocks + i * r->row_bytes + at / 32 * block_bytes;
+            affine_choice best;
+            codes q;
+            tile_load(&t, r->x + i * r->n_elems + at, n, 32);
+            affine_search(&t, set, effort, &best, &q);
+            for (int l = 0; l < n; l++)
+                put(blocks + l * block_bytes, best.d.v[l], best.dmin.v[l], q.row + 32 * l);
         }
     }
 }
@@ -64,29 +67,24 @@ INLINE void put_q5_1(uint8_t *block, float d, float minimum, const uint8_t *q) {
     put_halves(block + 8, q);
 }
 
-static void encode_q4_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_symmetric(x, importance, blocks, n_elems, effort, &set_q4_0, 18, put_q4_0);
+static void encode_q4_0(const tamis_rows *rows, tamis_effort effort) {
+    encode_symmetric(rows, effort, &set_q4_0, 18, put_q4_0);
 }
 
-static void encode_q5_0(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_symmetric(x, importance, blocks, n_elems, effort, &set_q5_0, 22, put_q5_0);
+static void encode_q5_0(const tamis_rows *rows, tamis_effort effort) {
+    encode_symmetric(rows, effort, &set_q5_0, 22, put_q5_0);
 }
 
-static void encode_iq4_nl(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                          tamis_effort effort) {
-    encode_symmetric(x, importance, blocks, n_elems, effort, &set_iq4_nl, 18, put_q4_0);
+static void encode_iq4_nl(const tamis_rows *rows, tamis_effort effort) {
+    encode_symmetric(rows, effort, &set_iq4_nl, 18, put_q4_0);
 }
 
-static void encode_q4_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_affine(x, importance, blocks, n_elems, effort, &set_q4_1, 20, put_q4_1);
+static void encode_q4_1(const tamis_rows *rows, tamis_effort effort) {
+    encode_affine(rows, effort, &set_q4_1, 20, put_q4_1);
 }
 
-static void encode_q5_1(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_affine(x, importance, blocks, n_elems, effort, &set_q5_1, 24, put_q5_1);
+static void encode_q5_1(const tamis_rows *rows, tamis_effort effort) {
+    encode_affine(rows, effort, &set_q5_1, 24, put_q5_1);
 }
 
 #endif

@@ -25,7 +25,7 @@ static void encode_mxfp4(const float *x, const float *importance, uint8_t *block
         int n = n_elems - at < 32 * LANES ? (int)(n_elems - at) / 32 : LANES;
         tile t;
         lanes ex, inverse;
-        load_turned(x + at, n, 32, t.x);
+        load_turned(x + at, n, 32, false, t.x);
         tile_weigh(&t, importance ? importance + at : NULL, n, 32, 1, 0.0f);
         mxfp4_search(&t, effort, &ex, &inverse);
         for (int l = 0; l < n; l++, blocks += 17) {
@@ -63,8 +63,7 @@ static void encode_nvfp4(const float *x, const float *importance, uint8_t *block
         int n = n_elems - at < 16 * LANES ? (int)(n_elems - at) / 16 : LANES;
         tile t;
         lanes scale, inverse;
-        load_turned(x + at, n, 16, t.x);
-        drop_specks(&t, 16);
+        load_turned(x + at, n, 16, true, t.x);
         tile_weigh(&t, importance ? importance + at : NULL, n, 16, 1, 0.0f);
         nvfp4_search(&t, effort, &scale, &inverse);
         for (int l = 0; l < n; l += 4, blocks += 36) {
@@ -186,8 +185,7 @@ static void encode_q2_0(const float *x, const float *importance, uint8_t *blocks
         tile t;
         lanes d;
         uint8_t bytes[8][LANES];
-        load_turned(x + at, n, 32, t.x);
-        drop_specks(&t, 32);
+        load_turned(x + at, n, 32, true, t.x);
         tile_weigh(&t, importance ? importance + at : NULL, n, 32, set_q2_0.unit, 0.0f);
         level_search(&t, &set_q2_0, effort, &d);
         q2_0_bytes(&t, &d, bytes);

@@ -9,43 +9,45 @@ enum { SUPER = 256 };
 typedef void put_super(uint8_t *block, float d, float dmin, const float *scale,
                        const float *minimum, const uint8_t *q);
 
-INLINE void encode_super_symmetric(const float *x, const float *importance, uint8_t *blocks,
-                                   int64_t n_elems, tamis_effort effort, const code_set *set,
+/* A tile of each row in turn, so that its weights are prepared once. */
+INLINE void encode_super_symmetric(const tamis_rows *r, tamis_effort effort, const code_set *set,
                                    ptrdiff_t block_bytes, put_super *put) {
     int per_tile = LANES / set->unit;
-    for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
-        int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
+    for (int64_t at = 0; at < r->n_elems; at += per_tile * SUPER) {
+        int n = r->n_elems - at < per_tile * SUPER ? (int)(r->n_elems - at) / SUPER : per_tile;
+        int n_lanes = n * set->unit;
         tile t;
-        symmetric_choice best;
-        codes q;
-        tile_load(&t, x + at, importance ? importance + at : NULL, n * set->unit, set->n_sub,
-                  set->unit);
-        symmetric_search(&t, set, effort, &best, &q);
-        for (int i = 0; i < n; i++) {
-            int l = i * set->unit;
-            put(blocks, best.d.v[l], 0.0f, best.scale.v + l, NULL, q.row + i * SUPER);
-            blocks += block_bytes;
+        tile_begin(&t, r->importance ? r->importance + at : NULL, n_lanes, set->n_sub, set->unit);
+        for (int64_t row = 0; row < r->n_rows; row++) {
+            uint8_t *blocks = r->blocks + row * r->row_bytes + at / SUPER * block_bytes;
+            symmetric_choice best;
+            codes q;
+            tile_load(&t, r->x + row * r->n_elems + at, n_lanes, set->n_sub);
+            symmetric_search(&t, set, effort, &best, &q);
+            for (int i = 0, l = 0; i < n; i++, l += set->unit)
+                put(blocks + i * block_bytes, best.d.v[l], 0.0f, best.scale.v + l, NULL,
+                    q.row + i * SUPER);
         }
     }
 }
 
-INLINE void encode_super_affine(const float *x, const float *importance, uint8_t *blocks,
-                                int64_t n_elems, tamis_effort effort, const line_set *set,
+INLINE void encode_super_affine(const tamis_rows *r, tamis_effort effort, const line_set *set,
                                 ptrdiff_t block_bytes, put_super *put) {
     int per_tile = LANES / set->unit;
-    for (int64_t at = 0; at < n_elems; at += per_tile * SUPER) {
-        int n = n_elems - at < per_tile * SUPER ? (int)(n_elems - at) / SUPER : per_tile;
+    for (int64_t at = 0; at < r->n_elems; at += per_tile * SUPER) {
+        int n = r->n_elems - at < per_tile * SUPER ? (int)(r->n_elems - at) / SUPER : per_tile;
+        int n_lanes = n * set->unit;
         tile t;
-        affine_choice best;
-        codes q;
-        tile_load(&t, x + at, importance ? importance + at : NULL, n * set->unit, set->n_sub,
-                  set->unit);
-        affine_search(&t, set, effort, &best, &q);
-        for (int i = 0; i < n; i++) {
-            int l = i * set->unit;
-            put(blocks, best.d.v[l], best.dmin.v[l], best.scale.v + l, best.minimum.v + l,
-                q.row + i * SUPER);
-            blocks += block_bytes;
+        tile_begin(&t, r->importance ? r->importance + at : NULL, n_lanes, set->n_sub, set->unit);
+        for (int64_t row = 0; row < r->n_rows; row++) {
+            uint8_t *blocks = r->blocks + row * r->row_bytes + at / SUPER * block_bytes;
+            affine_choice best;
+            codes q;
+            tile_load(&t, r->x + row * r->n_elems + at, n_lanes, set->n_sub);
+            affine_search(&t, set, effort, &best, &q);
+            for (int i = 0, l = 0; i < n; i++, l += set->unit)
+                put(blocks + i * block_bytes, best.d.v[l], best.dmin.v[l], best.scale.v + l,
+                    best.minimum.v + l, q.row + i * SUPER);
         }
     }
 }
@@ -158,34 +160,28 @@ INLINE void put_iq4_xs(uint8_t *block, float d, float dmin, const float *scale,
     }
 }
 
-static void encode_q2_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q2_K, 84, put_q2_K);
+static void encode_q2_K(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_affine(rows, effort, &set_q2_K, 84, put_q2_K);
 }
 
-static void encode_q3_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_q3_K, 110, put_q3_K);
+static void encode_q3_K(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_symmetric(rows, effort, &set_q3_K, 110, put_q3_K);
 }
 
-static void encode_q4_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q4_K, 144, put_q4_K);
+static void encode_q4_K(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_affine(rows, effort, &set_q4_K, 144, put_q4_K);
 }
 
-static void encode_q5_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_super_affine(x, importance, blocks, n_elems, effort, &set_q5_K, 176, put_q5_K);
+static void encode_q5_K(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_affine(rows, effort, &set_q5_K, 176, put_q5_K);
 }
 
-static void encode_q6_K(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                        tamis_effort effort) {
-    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_q6_K, 210, put_q6_K);
+static void encode_q6_K(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_symmetric(rows, effort, &set_q6_K, 210, put_q6_K);
 }
 
-static void encode_iq4_xs(const float *x, const float *importance, uint8_t *blocks, int64_t n_elems,
-                          tamis_effort effort) {
-    encode_super_symmetric(x, importance, blocks, n_elems, effort, &set_iq4_xs, 136, put_iq4_xs);
+static void encode_iq4_xs(const tamis_rows *rows, tamis_effort effort) {
+    encode_super_symmetric(rows, effort, &set_iq4_xs, 136, put_iq4_xs);
 }
 
 #endif

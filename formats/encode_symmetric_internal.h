@@ -11,6 +11,84 @@
 #include "formats/encode_codebook_internal.h"
 #include "formats/encode_tile_internal.h"
 
+/* Parts of scale_lo that the largest scale is tried at: every second one, and those between. */
+enum { N_TOPS = 16 };
+static const float scale_tops[N_TOPS] = {1.0f,  0.96f, 0.92f, 0.88f, 0.84f, 0.8f,  0.76f, 0.72f,
+                                         0.98f, 0.94f, 0.9f,  0.86f, 0.82f, 0.78f, 0.74f, 0.7f};
+
+/* Where a step of the search takes d from. */
+typedef enum d_source {
+    ROUNDED,  /* the largest element at the end of its range: rounding to nearest */
+    FITTED,   /* fitted to the scales in hand */
+    REFITTED, /* to the codes in hand */
+} d_source;
+
+/* One step of the search: scales improved, then a d and its integer scales, kept if better. */
+typedef struct search_step {
+    tamis_effort effort; /* the least that takes it */
+    d_source source;
+    int stage;       /* of the ratios to try before; -1: none */
+    int rounds;      /* of scales around the best to try before */
+    float nudge;     /* how far around, in parts of the set's nudge */
+    int top, n_tops; /* FITTED: which of scale_tops */
+    float factor;    /* d is multiplied with */
+    int reach;       /* of integer scales */
+} search_step;
+
+enum { FAST = TAMIS_EFFORT_FAST, NORMAL = TAMIS_EFFORT_NORMAL, BEST = TAMIS_EFFORT_BEST };
+
+typedef struct search_plan {
+    const search_step *steps;
+    int n_steps;
+} search_plan;
+
+/* clang-format off */
+static const search_step simple_steps[] = {
+    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
+    { FAST, FITTED, 0, 1, 1, 0, 1, 1, 1 },
+    { NORMAL, FITTED, 1, 0, 0, 0, 1, 1, 1 },
+    { BEST, FITTED, 2, 2, 1, 0, 1, 1, 1 },
+    { BEST, FITTED, -1, 2, 0.5f, 0, 1, 1, 1 },
+};
+#define BEST_SUPER_STEPS                        \
+    { BEST, FITTED, 2, 2, 1, 0, 2, 1, 3 },      \
+    { BEST, FITTED, -1, 2, 0.5f, 2, 2, 1, 3 },  \
+    { BEST, FITTED, -1, 0, 0, 4, 2, 1, 3 },     \
+    { BEST, FITTED, -1, 0, 0, 6, 2, 1, 3 },     \
+    { BEST, FITTED, -1, 0, 0, 8, 3, 1, 3 },     \
+    { BEST, FITTED, -1, 0, 0, 11, 5, 1, 3 },    \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },   \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },   \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.994f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.006f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.985f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.015f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.997f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.003f, 3 }, \
+    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 }
+static const search_step super_steps[] = {
+    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
+    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 1 },
+    { NORMAL, FITTED, 1, 1, 1, 0, N_TOPS, 1, 1 },
+    { NORMAL, REFITTED, -1, 0, 0, 0, 0, 1, 1 },
+    BEST_SUPER_STEPS,
+};
+/* Many codes: what the left out steps would gain is a thousandth of the error. */
+static const search_step fine_steps[] = {
+    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
+    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 1 },
+    { NORMAL, FITTED, 1, 0, 0, 0, N_TOPS, 1, 1 },
+    BEST_SUPER_STEPS,
+};
+/* clang-format on */
+#undef BEST_SUPER_STEPS
+#define PLAN(of)                                                                                   \
+    { (of), (int)(sizeof(of) / sizeof *(of)) }
+static const search_plan simple_plan = PLAN(simple_steps);
+static const search_plan super_plan = PLAN(super_steps);
+static const search_plan fine_plan = PLAN(fine_steps);
+#undef PLAN
+
 typedef struct code_set {
     int n_sub;                /* elements per sub-block */
     int unit;                 /* sub-blocks that share d */
@@ -20,6 +98,7 @@ typedef struct code_set {
     int n_ratios[3];          /* of fast, normal, best; multiples of 3 */
     const float *ratios;      /* value the largest element is tried at; the most telling first */
     float scale_lo, scale_hi; /* integer sub-scales; both 1 when there are none */
+    const search_plan *plan;
 } code_set;
 
 INLINE vf nearest_value(vf t, const code_set *set) {
@@ -244,45 +323,64 @@ INLINE void unit_signed_top(const lanes *a, int unit, lanes *top) {
     }
 }
 
-/* Parts of scale_lo that the largest scale is tried at: every second one, and those between. */
-enum { N_TOPS = 16, HALF_TOPS = N_TOPS / 2 };
-static const float scale_tops[N_TOPS] = {1.0f,  0.96f, 0.92f, 0.88f, 0.84f, 0.8f,  0.76f, 0.72f,
-                                         0.98f, 0.94f, 0.9f,  0.86f, 0.82f, 0.78f, 0.74f, 0.7f};
+/* Gains xs^2 / ss of the tried tops, and the fits xs / ss that have them. */
+typedef struct top_gains {
+    _Alignas(64) float gain[N_TOPS];
+    _Alignas(64) float fit[N_TOPS];
+} top_gains;
+
+/* The tops lie in lanes and the sub-blocks of a unit pass one by one: no sum crosses lanes. */
+INLINE void try_tops(const float *ideal, const float *weight, const code_set *set,
+                     const float *ratios, top_gains *out) {
+    for (int g = 0; g < N_TOPS; g += TAMIS_LANES) {
+        vf ratio = v_load(ratios + g), xs = v_set(0.0f), ss = xs;
+        for (int l = 0; l < set->unit; l++) {
+            vf scale = v_set(ideal[l]);
+            vf s = v_clamp(v_round(scale * ratio), set->scale_lo, set->scale_hi);
+            vf weighted = v_set(weight[l]) * s;
+            xs += weighted * scale;
+            ss += weighted * s;
+        }
+        vf fit = xs / v_max(ss, v_set(1e-30f));
+        v_store(out->fit + g, fit);
+        v_store(out->gain + g, xs * fit);
+    }
+}
+
+/* The fit of the largest gain, the first among equals. */
+INLINE float best_fit_of(const top_gains *tops) {
+    vf top = v_load(tops->gain);
+    for (int g = TAMIS_LANES; g < N_TOPS; g += TAMIS_LANES)
+        top = v_max(top, v_load(tops->gain + g));
+    for (int step = TAMIS_LANES / 2; step > 0; step /= 2)
+        top = v_max(top, v_across(top, step));
+    for (int g = 0; g < N_TOPS; g += TAMIS_LANES) {
+        unsigned bits = v_bits(v_load(tops->gain + g) == top);
+        if (bits) return tops->fit[g + __builtin_ctz(bits)];
+    }
+    return 0.0f;
+}
 
 /* d for the ideal scales of a super-block: the same search, one level up, in units of the largest
- * scale. The fractions xs^2 / ss are compared without a division. */
+ * scale, which is tried at n of scale_tops. */
 INLINE void fit_d(const tile *t, const code_set *set, const sub_fits *fits, const float *tops,
                   int n, lanes *d) {
-    lanes top, ideal, weight, best_xs, best_ss, xs, ss;
+    lanes top, ideal, weight;
+    _Alignas(64) float ratios[N_TOPS];
+    for (int i = 0; i < N_TOPS; i++)
+        ratios[i] = tops[i < n ? i : n - 1] * set->scale_lo;
     unit_signed_top(&fits->scale, set->unit, &top);
     FOR_LANES(g) {
         vf inverse = v_inverse(v_load(top.v + g));
         v_store(ideal.v + g, v_load(fits->scale.v + g) * inverse);
         v_store(weight.v + g, v_load(fits->curvature.v + g) * v_load(t->share.v + g));
-        v_store(best_xs.v + g, v_set(0.0f));
-        v_store(best_ss.v + g, v_set(1.0f));
     }
-    for (int i = 0; i < n; i++) {
-        float ratio = tops[i] * set->scale_lo;
-        FOR_LANES(g) {
-            vf scale = v_load(ideal.v + g);
-            vf s = v_clamp(v_round(scale * v_set(ratio)), set->scale_lo, set->scale_hi);
-            vf weighted = v_load(weight.v + g) * s;
-            v_store(xs.v + g, weighted * scale);
-            v_store(ss.v + g, weighted * s);
-        }
-        unit_sum(&xs, set->unit);
-        unit_sum(&ss, set->unit);
-        FOR_LANES(g) {
-            vf a = v_load(xs.v + g), b = v_load(best_xs.v + g);
-            vi better = a * a * v_load(best_ss.v + g) > b * b * v_load(ss.v + g);
-            v_store(best_xs.v + g, v_select(better, a, b));
-            v_store(best_ss.v + g, v_select(better, v_load(ss.v + g), v_load(best_ss.v + g)));
-        }
-    }
-    FOR_LANES(g) {
-        vf fit = v_load(best_xs.v + g) / v_max(v_load(best_ss.v + g), v_set(1e-30f));
-        v_store(d->v + g, fit * v_load(top.v + g));
+    for (int u = 0; u < LANES; u += set->unit) {
+        top_gains gains;
+        try_tops(ideal.v + u, weight.v + u, set, ratios, &gains);
+        float fit = best_fit_of(&gains);
+        for (int l = u; l < u + set->unit; l++)
+            d->v[l] = fit * top.v[l];
     }
 }
 
@@ -300,58 +398,6 @@ INLINE void symmetric_codes(const tile *t, const code_set *set, const symmetric_
         store_turned(code, g, set->n_sub, out);
     }
 }
-
-/* Where a step of the search takes d from. */
-typedef enum d_source {
-    ROUNDED,  /* the largest element at the end of its range: rounding to nearest */
-    FITTED,   /* fitted to the scales in hand */
-    REFITTED, /* to the codes in hand */
-} d_source;
-
-/* One step of the search: scales improved, then a d and its integer scales, kept if better. */
-typedef struct search_step {
-    tamis_effort effort; /* the least that takes it */
-    d_source source;
-    int stage;       /* of the ratios to try before; -1: none */
-    int rounds;      /* of scales around the best to try before */
-    float nudge;     /* how far around, in parts of the set's nudge */
-    int top, n_tops; /* FITTED: which of scale_tops */
-    float factor;    /* d is multiplied with */
-    int reach;       /* of integer scales */
-} search_step;
-
-enum { FAST = TAMIS_EFFORT_FAST, NORMAL = TAMIS_EFFORT_NORMAL, BEST = TAMIS_EFFORT_BEST };
-
-/* clang-format off */
-static const search_step simple_steps[] = {
-    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
-    { FAST, FITTED, 0, 1, 1, 0, 1, 1, 1 },
-    { NORMAL, FITTED, 1, 1, 1, 0, 1, 1, 1 },
-    { BEST, FITTED, 2, 2, 1, 0, 1, 1, 1 },
-    { BEST, FITTED, -1, 2, 0.5f, 0, 1, 1, 1 },
-};
-static const search_step super_steps[] = {
-    { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
-    { FAST, FITTED, 0, 1, 1, 0, HALF_TOPS, 1, 1 },
-    { NORMAL, FITTED, 1, 1, 1, 0, N_TOPS, 1, 1 },
-    { NORMAL, REFITTED, -1, 0, 0, 0, 0, 1, 1 },
-    { BEST, FITTED, 2, 2, 1, 0, 2, 1, 3 },
-    { BEST, FITTED, -1, 2, 0.5f, 2, 2, 1, 3 },
-    { BEST, FITTED, -1, 0, 0, 4, 2, 1, 3 },
-    { BEST, FITTED, -1, 0, 0, 6, 2, 1, 3 },
-    { BEST, FITTED, -1, 0, 0, 8, 3, 1, 3 },
-    { BEST, FITTED, -1, 0, 0, 11, 5, 1, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.994f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.006f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.985f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.015f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 0.997f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1.003f, 3 },
-    { BEST, REFITTED, -1, 0, 0, 0, 0, 1, 3 },
-};
-/* clang-format on */
 
 /* d as rounding to nearest has it, which every encoder of this format can do. */
 INLINE void rounded_d(const code_set *set, const lanes *top, lanes *d, lanes *ideal) {
@@ -391,8 +437,7 @@ INLINE void find_d(const tile *t, const code_set *set, const search_step *step, 
  * from the result of the one below. */
 INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort effort,
                              symmetric_choice *best, codes *out) {
-    const search_step *steps = set->unit > 1 ? super_steps : simple_steps;
-    size_t n = set->unit > 1 ? sizeof super_steps : sizeof simple_steps;
+    const search_step *steps = set->plan->steps;
     /* Lanes without a sub-block stay zero. */
     sub_fits fits = {0};
     symmetric_choice c = {0};
@@ -403,9 +448,9 @@ INLINE void symmetric_search(const tile *t, const code_set *set, tamis_effort ef
         v_store(best->scale.v + g, v_set(1.0f));
         v_store(best->d.v + g, v_set(0.0f));
     }
-    for (size_t i = 0; i < n / sizeof *steps && steps[i].effort <= effort; i++) {
+    for (int i = 0; i < set->plan->n_steps && steps[i].effort <= effort; i++) {
         const search_step *step = steps + i;
-        if (step->rounds > 0) {
+        if (step->stage >= 0 || step->rounds > 0) {
             int from = step->stage > 0 ? set->n_ratios[step->stage - 1] : 0;
             int to = step->stage >= 0 ? set->n_ratios[step->stage] : 0;
             improve_fits(t, set, from, to, step->rounds, step->nudge * set->nudge, &fits);

@@ -65,8 +65,15 @@ INLINE void unit_max(lanes *a, int unit) {
     }
 }
 
-/* out[e][l] = row[l * n_sub + e]; lanes past n_lanes are zero. */
-INLINE void load_turned(const float *row, int n_lanes, int n_sub, float out[][LANES]) {
+/* Values far below the smallest step of any format (2^-24) count as zero, so that no inverse
+ * overflows and no square underflows. */
+INLINE vf drop_specks(vf x) {
+    return (vf)((vi)x & (v_abs(x) >= v_set(0x1p-40f)));
+}
+
+/* out[e][l] = row[l * n_sub + e]; lanes past n_lanes are zero, and specks where told so. */
+INLINE void load_turned(const float *row, int n_lanes, int n_sub, bool without_specks,
+                        float out[][LANES]) {
     FOR_LANES(g) {
         for (int at = 0; at < n_sub; at += TAMIS_LANES) {
             vf m[TAMIS_LANES];
@@ -75,6 +82,7 @@ INLINE void load_turned(const float *row, int n_lanes, int n_sub, float out[][LA
                 if (g + i < n_lanes) {
                     memcpy(&m[i], row + (g + i) * n_sub + at, sizeof m[i]);
                 }
+                if (without_specks) m[i] = drop_specks(m[i]);
             }
             v_turn(m);
             for (int i = 0; i < TAMIS_LANES; i++) {
@@ -84,15 +92,27 @@ INLINE void load_turned(const float *row, int n_lanes, int n_sub, float out[][LA
     }
 }
 
-/* Codes of one vector of lanes, code[e] of element e, into the order of the row. */
+/* Four codes per lane, 0 .. 255, as the bytes of a word in the order of memory. */
+INLINE vf word_of_codes(const vf code[4]) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    vf low = code[3] + v_set(256.0f) * code[2], high = code[1] + v_set(256.0f) * code[0];
+#else
+    vf low = code[0] + v_set(256.0f) * code[1], high = code[2] + v_set(256.0f) * code[3];
+#endif
+    return (vf)(__builtin_convertvector(low, vi) | __builtin_convertvector(high, vi) << 16);
+}
+
+/* Codes of one vector of lanes, code[e] of element e, into the order of the row. Sixteen codes of
+ * a lane are four words, and words are turned in squares of four. */
 INLINE void store_turned(const vf *code, int g, int n_sub, codes *out) {
-    for (int at = 0; at < n_sub; at += TAMIS_LANES) {
-        vf m[TAMIS_LANES];
-        memcpy(m, code + at, sizeof m);
-        v_turn(m);
-        for (int i = 0; i < TAMIS_LANES; i++) {
-            vb bytes = __builtin_convertvector(__builtin_convertvector(m[i], vi), vb);
-            memcpy(out->row + (g + i) * n_sub + at, &bytes, sizeof bytes);
+    for (int at = 0; at < n_sub; at += 16) {
+        vf word[4];
+        for (int i = 0; i < 4; i++)
+            word[i] = word_of_codes(code + at + 4 * i);
+        v_turn_fours(word);
+        for (int i = 0; i < 4; i++) {
+            for (int l = 0; l < TAMIS_LANES; l += 4)
+                memcpy(out->row + (g + l + i) * n_sub + at, (const char *)&word[i] + 4 * l, 16);
         }
     }
 }
@@ -125,17 +145,6 @@ INLINE void widen_tiny_steps(lanes *d) {
 INLINE void round_steps(lanes *d) {
     FOR_LANES(g) {
         v_store(d->v + g, v_f16(v_load(d->v + g)));
-    }
-}
-
-/* Values far below the smallest step of any format (2^-24) count as zero, so that no
- * inverse overflows and no square underflows. */
-INLINE void drop_specks(tile *t, int n_sub) {
-    for (int e = 0; e < n_sub; e++) {
-        FOR_LANES(g) {
-            vf x = v_load(&t->x[e][g]);
-            v_store(&t->x[e][g], (vf)((vi)x & (v_abs(x) >= v_set(0x1p-40f))));
-        }
     }
 }
 
@@ -179,7 +188,7 @@ INLINE vi is_lower(vf error, vf least) {
 INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub, int unit,
                        float faint) {
     if (importance) {
-        load_turned(importance, n_lanes, n_sub, t->w);
+        load_turned(importance, n_lanes, n_sub, false, t->w);
         scale_importance(t, n_sub, unit, faint);
     } else {
         FOR_LANES(g) {
@@ -191,15 +200,17 @@ INLINE void tile_weigh(tile *t, const float *importance, int n_lanes, int n_sub,
     }
 }
 
-/* Fill a tile with up to LANES sub-blocks from x; the lanes left over are zero. A sub-block that
- * shares its scale and has no importance is weighted for a sub-scale that fits; share is 0 there.
- */
-INLINE void tile_load(tile *t, const float *x, const float *importance, int n_lanes, int n_sub,
-                      int unit) {
+/* Fill the weights of a tile for up to LANES sub-blocks of every row that has this importance. A
+ * sub-block that shares its scale and has no importance is weighted for a sub-scale that fits;
+ * share is 0 there. */
+INLINE void tile_begin(tile *t, const float *importance, int n_lanes, int n_sub, int unit) {
     t->n_used = (n_lanes + TAMIS_LANES - 1) / TAMIS_LANES * TAMIS_LANES;
-    load_turned(x, n_lanes, n_sub, t->x);
-    drop_specks(t, n_sub);
     tile_weigh(t, importance, n_lanes, n_sub, unit, 1.0f);
+}
+
+/* The sub-blocks of one row; the lanes left over are zero. */
+INLINE void tile_load(tile *t, const float *x, int n_lanes, int n_sub) {
+    load_turned(x, n_lanes, n_sub, true, t->x);
 }
 
 #endif

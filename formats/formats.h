@@ -156,6 +156,12 @@ bool tamis_can_encode(const tamis_type *type);
 tamis_status tamis_encode_row(const tamis_type *type, const float *x, const float *importance,
                               tamis_effort effort, uint8_t *blocks, int64_t n_elems,
                               tamis_error *err) TAMIS_MUST_USE;
+/* The same for rows that share their importance: x [n_rows][n_elems], importance [n_elems] or NULL,
+ * blocks [n_rows][bytes of a row]; the same bytes as row by row, and faster. *bad_row: the first row
+ * at fault, where one is. */
+tamis_status tamis_encode_rows(const tamis_type *type, const float *x, const float *importance,
+                               tamis_effort effort, uint8_t *blocks, int64_t n_elems,
+                               int64_t n_rows, int64_t *bad_row, tamis_error *err) TAMIS_MUST_USE;
 
 /* The longest segment of tamis_encode_segment(). */
 enum { TAMIS_SEGMENT_MAX = 256 };

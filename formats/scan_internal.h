@@ -46,11 +46,16 @@ static void add_exactly(const float *x, const float *y, int64_t n, tamis_row_err
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef float f32x16_in_memory __attribute__((vector_size(64), aligned(4), may_alias));
 
+/* By halves, so that no sum waits for all the ones before it. */
 static inline double sum_of_lanes(const f32x16 *a) {
-    double sum = 0;
+    double sums[16];
     for (int i = 0; i < 16; i++)
-        sum += (double)(*a)[i];
-    return sum;
+        sums[i] = (double)(*a)[i];
+    for (int n = 8; n > 0; n /= 2) {
+        for (int i = 0; i < n; i++)
+            sums[i] += sums[i + n];
+    }
+    return sums[0];
 }
 
 /* Chunks in lanes of f32, in a fixed order, and their sums in f64. */
@@ -58,12 +63,14 @@ static void add_row_error(const float *x, const float *y, int64_t n, tamis_row_e
     enum { CHUNK = 256 };
     for (; n >= CHUNK; n -= CHUNK, x += CHUNK, y += CHUNK) {
         f32x16 error = {0}, norm = {0}, decoded = {0};
-        for (int i = 0; i < CHUNK; i += 16) {
+        for (int i = 0; i < CHUNK; i += 32) { /* pairs halve the chains of sums */
             f32x16 a = *(const f32x16_in_memory *)(x + i), b = *(const f32x16_in_memory *)(y + i);
-            f32x16 d = a - b;
-            error += d * d;
-            norm += a * a;
-            decoded += b * b;
+            f32x16 p = *(const f32x16_in_memory *)(x + i + 16);
+            f32x16 q = *(const f32x16_in_memory *)(y + i + 16);
+            f32x16 d = a - b, e = p - q;
+            error += d * d + e * e;
+            norm += a * a + p * p;
+            decoded += b * b + q * q;
         }
         double e = sum_of_lanes(&error), a = sum_of_lanes(&norm), b = sum_of_lanes(&decoded);
         if (a > 1e-20 && a < 1e30 && e < 1e30 && b < 1e30) {

@@ -41,8 +41,8 @@ typedef struct run {
     tamis_queue *empty, *filled, *encoded;
     atomic_bool is_stopped;
     /* encoding */
-    float *scratch; /* [pool size][2][longest row]: a row, and what became of it; the reader's */
-    uint64_t row_elems_max;
+    float *scratch; /* [pool size][2][item_elems_max]: rows, and what became of them */
+    uint64_t item_elems_max;
     float *weights;     /* of the current step, or NULL */
     float *scanned_row; /* of the reader, for the scales it measures */
     const tamis_quantize_step *current;
@@ -155,31 +155,52 @@ static void add_error(tamis_row_error *to, const tamis_row_error *from, double f
     to->decoded += from->decoded * factor * factor;
 }
 
-static tamis_status encode_row(const run *r, const piece *p, uint64_t i_row, float *x,
-                               row_sums *sums, tamis_error *err) {
+/* Rows of a piece. */
+typedef struct row_range {
+    uint64_t first, n;
+} row_range;
+
+/* Rows of one matrix, which share importance and scale. */
+static tamis_status encode_rows(const run *r, const piece *p, row_range rows, float *x,
+                                row_sums *sums, uint64_t *bad_row, tamis_error *err) {
     const tamis_gguf_tensor *t = p->step->tensor;
     uint64_t in_row = p->in_bytes / p->n_rows, out_row = p->out_bytes / p->n_rows;
-    int64_t n = (int64_t)t->ne[0];
+    int64_t n = (int64_t)(rows.n * t->ne[0]), i_bad = 0;
     const float *importance = NULL;
     const tamis_tensor_scale *scale = p->step->scale;
-    uint64_t i_matrix = (p->row + i_row) / t->ne[1];
+    uint64_t i_matrix = (p->row + rows.first) / t->ne[1];
     double factor = scale && scale->made ? (double)scale->made[i_matrix] : 1;
     if (r->weights) {
         uint64_t n_matrices = importance_n_matrices(p->step->importance, t);
         importance = r->weights + i_matrix % n_matrices * t->ne[0];
     }
-    tamis_decode(t->type, p->in + i_row * in_row, x, n);
+    tamis_decode(t->type, p->in + rows.first * in_row, x, n);
     if (scale) scale_take_in(scale, i_matrix, x, n);
-    uint8_t *blocks = p->out + i_row * out_row;
-    tamis_status st =
-        tamis_encode_row(p->step->type, x, importance, r->plan->effort, blocks, n, err);
+    uint8_t *blocks = p->out + rows.first * out_row;
+    tamis_status st = tamis_encode_rows(p->step->type, x, importance, r->plan->effort, blocks,
+                                        (int64_t)t->ne[0], (int64_t)rows.n, &i_bad, err);
+    *bad_row = rows.first + (uint64_t)i_bad;
     if (st || !r->plan->self_check) return st;
-    float *decoded = x + r->row_elems_max;
+    float *decoded = x + r->item_elems_max;
     tamis_decode(p->step->type, blocks, decoded, n);
     tamis_row_error scaled = {0};
     tamis_add_row_error(x, decoded, n, &scaled);
     add_error(&sums->sums, &scaled, factor);
     return TAMIS_OK;
+}
+
+/* The rows of an item, matrix by matrix. */
+static tamis_status encode_matrices(const run *r, const piece *p, row_range rows, float *x,
+                                    row_sums *sums, uint64_t *bad_row, tamis_error *err) {
+    uint64_t n_matrix_rows = p->step->tensor->ne[1], end = rows.first + rows.n;
+    tamis_status st = TAMIS_OK;
+    for (uint64_t at = rows.first; at < end && !st;) {
+        uint64_t left = n_matrix_rows - (p->row + at) % n_matrix_rows;
+        row_range part = {at, min_u64(left, end - at)};
+        st = encode_rows(r, p, part, x, sums, bad_row, err);
+        at += part.n;
+    }
+    return st;
 }
 
 /* A copied row: only looked at. */
@@ -193,11 +214,18 @@ static tamis_status check_row(const piece *p, uint64_t i_row, tamis_error *err) 
                       type->block_elems > 1 ? "a scale of block" : "element", (long long)i_bad);
 }
 
-static tamis_status do_row(const run *r, uint64_t i_row, int i_worker, row_sums *sums,
-                           tamis_error *err) {
-    if (is_copied(r->work->step)) return check_row(r->work, i_row, err);
-    float *x = r->scratch + (uint64_t)i_worker * 2 * r->row_elems_max;
-    return encode_row(r, r->work, i_row, x, sums, err);
+static tamis_status do_rows(const run *r, row_range rows, int i_worker, row_sums *sums,
+                            uint64_t *bad_row, tamis_error *err) {
+    tamis_status st = TAMIS_OK;
+    if (!is_copied(r->work->step)) {
+        float *x = r->scratch + (uint64_t)i_worker * 2 * r->item_elems_max;
+        return encode_matrices(r, r->work, rows, x, sums, bad_row, err);
+    }
+    for (uint64_t i = rows.first; i < rows.first + rows.n && !st; i++) {
+        *bad_row = i;
+        st = check_row(r->work, i, err);
+    }
+    return st;
 }
 
 static void encode_item(void *ctx, int64_t i_item, int i_worker) {
@@ -206,10 +234,11 @@ static void encode_item(void *ctx, int64_t i_item, int i_worker) {
     uint64_t n_item = rows_per_item(p->step->tensor), first = (uint64_t)i_item * n_item;
     uint64_t end = min_u64(first + n_item, p->n_rows), row_bytes = p->out_bytes / p->n_rows;
     item_result *result = &r->results[i_item];
+    row_range rows = {first, end - first};
+    uint64_t bad_row;
     *result = (item_result){.bad_row = NO_ROW};
-    for (uint64_t i = first; i < end; i++) {
-        if (do_row(r, i, i_worker, &result->sums, NULL) == TAMIS_OK) continue;
-        result->bad_row = i;
+    if (do_rows(r, rows, i_worker, &result->sums, &bad_row, NULL) != TAMIS_OK) {
+        result->bad_row = bad_row;
         return;
     }
     if (!r->plan->self_check) return;
@@ -227,7 +256,8 @@ static tamis_status collect(run *r, const piece *p, uint64_t n_items, tamis_erro
         add_error(&sums->sums, &result->sums.sums, 1);
         sums->hash += result->sums.hash;
         if (result->bad_row == NO_ROW) continue;
-        tamis_status st = do_row(r, result->bad_row, 0, &unused, err);
+        uint64_t bad_row;
+        tamis_status st = do_rows(r, (row_range){result->bad_row, 1}, 0, &unused, &bad_row, err);
         return st ? tamis_fail_prefix(err, "%s: tensor '%s', row %llu",
                                       tamis_gguf_path(r->plan->source), p->step->tensor->name,
                                       (unsigned long long)(p->row + result->bad_row))
@@ -320,12 +350,13 @@ static tamis_status allocate(run *r, tamis_error *err) {
     uint64_t in = 0, out = 0, n_scratch = 0, n_weights = 0, total = 0;
     for (int64_t i = 0; i < r->plan->n_steps; i++) {
         const tamis_quantize_step *s = &r->plan->steps[i];
-        if (s->tensor->ne[0] > r->row_elems_max) r->row_elems_max = s->tensor->ne[0];
+        uint64_t n_item = s->tensor->ne[0] * rows_per_item(s->tensor);
+        if (n_item > r->item_elems_max) r->item_elems_max = n_item;
         if (s->importance && s->importance->n_values > n_weights)
             n_weights = s->importance->n_values;
     }
     uint64_t n_scratch_rows = 2 * (uint64_t)tamis_pool_size(r->pool) + 1;
-    bool fits = tamis_mul_u64(r->row_elems_max, n_scratch_rows, &n_scratch);
+    bool fits = tamis_mul_u64(r->item_elems_max, n_scratch_rows, &n_scratch);
     for (r->piece_elems = PIECE_ELEMS_MAX; fits; r->piece_elems /= 2) {
         fits = piece_bytes(r, &in, &out) && in < UINT64_MAX / 32 && out < UINT64_MAX / 32 &&
                n_scratch < UINT64_MAX / 32 && n_weights < UINT64_MAX / 32;
@@ -342,7 +373,7 @@ static tamis_status allocate(run *r, tamis_error *err) {
     }
     r->taken_bytes = total;
     r->scratch = tamis_alloc_array(n_scratch, sizeof *r->scratch, err);
-    r->scanned_row = r->scratch ? r->scratch + n_scratch - r->row_elems_max : NULL;
+    r->scanned_row = r->scratch ? r->scratch + n_scratch - r->item_elems_max : NULL;
     r->results = r->scratch ? tamis_alloc_array(items_max(r), sizeof *r->results, err) : NULL;
     r->sums =
         r->results ? tamis_alloc_array((uint64_t)r->plan->n_steps, sizeof *r->sums, err) : NULL;

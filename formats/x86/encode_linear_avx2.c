@@ -3,7 +3,7 @@
 #include "formats/encode_linear_internal.h"
 
 const tamis_encoders tamis_linear_avx2 = {
-    .encode =
+    .encode_rows =
         {
 #include "formats/encode_linear_by_id_internal.h"
         },
