@@ -64,7 +64,10 @@ static tamis_status name_run(const tamis_imatrix_options *options, const tamis_t
     if (!cp) return TAMIS_OK;
     tamis_status st = tamis_text_parts_name(texts, cp, err);
     if (st) return st;
-    return tamis_checkpoint_name(cp, "--process-output", options->with_output ? "on" : "off", err);
+    st = tamis_checkpoint_name(cp, "--process-output", options->with_output ? "on" : "off", err);
+    return st ? st
+              : tamis_checkpoint_name(cp, "--all-experts", options->all_experts ? "on" : "off",
+                                      err);
 }
 
 static tamis_status new_collector(const tamis_imatrix_options *options,
@@ -102,7 +105,9 @@ static tamis_status make_room(tamis_model *model, const tamis_row_choice *scored
 static tamis_status run(const tamis_imatrix_options *options, tamis_model *model,
                         const tamis_text_parts *texts, tamis_imatrix *matrix,
                         tamis_imatrix_result *result, tamis_error *err) {
-    const tamis_pass_options *pass = &options->pass;
+    tamis_pass_options with_experts = options->pass;
+    const tamis_pass_options *pass = &with_experts;
+    with_experts.all_experts = options->all_experts;
     /* With fewer than three tokens in a chunk no position is scored. */
     const tamis_row_choice scored = tamis_row_choice_second_half(texts->n_ctx, texts->n_chunks);
     bool scores = options->with_perplexity && scored.n_per_chunk > 0;
@@ -156,6 +161,12 @@ static tamis_status describe(const tamis_text_parts *texts, const tamis_log *log
     return TAMIS_OK;
 }
 
+static bool has_experts(const tamis_imatrix *matrix) {
+    for (uint64_t i = 0; i < matrix->n_entries; i++)
+        if (matrix->entries[i].n_counts > 1) return true;
+    return false;
+}
+
 tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imatrix *matrix,
                                 tamis_imatrix_result *result, tamis_error *err) {
     memset(result, 0, sizeof *result);
@@ -184,6 +195,10 @@ tamis_status tamis_imatrix_make(const tamis_imatrix_options *options, tamis_imat
                    (long long)result->n_mtp, result->n_mtp > 1 ? "s" : "");
     st = run(options, model, &texts, matrix, result, err);
     if (st) goto out;
+    matrix->all_experts = options->all_experts && has_experts(matrix);
+    if (options->all_experts && !matrix->all_experts)
+        tamis_warn(options->pass.log, "%s has no experts; --all-experts changes nothing",
+                   options->model_path);
     matrix->chunk_count = (uint32_t)texts.n_chunks;
     matrix->chunk_size = (uint32_t)texts.n_ctx;
     for (size_t i = 0; i < options->n_texts && !st; i++)

@@ -20,6 +20,7 @@ typedef struct tamis_imatrix_options {
     size_t n_texts;
     tamis_chunks_options chunks; /* for each text on its own; chunks.path is not used */
     bool with_output;            /* also the output head */
+    bool all_experts;            /* every token through every expert, for the sums alone */
     bool without_mtp;            /* not the multi-token prediction blocks */
     bool with_perplexity;
     tamis_pass_options pass; /* its checkpoint, if any, is named further here */

@@ -17,6 +17,7 @@
 
 #define SUFFIX_SUMS ".in_sum2"
 #define SUFFIX_COUNTS ".counts"
+#define KEY_ALL_EXPERTS "tamis.imatrix.all_experts"
 #define NAME_MAX_BYTES 63          /* of a tensor in a GGUF file, suffix included */
 #define COUNT_EXACT_MAX 16777216.0 /* 2^24: every whole number up to it is an f32 */
 
@@ -86,6 +87,7 @@ static tamis_status read_keys(const tamis_gguf *g, tamis_imatrix *m, tamis_error
     st = read_datasets(g, m, err);
     if (st == TAMIS_OK) st = read_key_u32(g, "imatrix.chunk_count", 0, &m->chunk_count, err);
     if (st == TAMIS_OK) st = read_key_u32(g, "imatrix.chunk_size", 1, &m->chunk_size, err);
+    if (st == TAMIS_OK) st = tamis_gguf_get_bool(g, KEY_ALL_EXPERTS, false, &m->all_experts, err);
     return st;
 }
 
@@ -251,6 +253,7 @@ static tamis_status write_keys(const tamis_imatrix *m, tamis_gguf_writer *w, tam
         st = tamis_gguf_set_uint(w, "imatrix.chunk_count", TAMIS_GGUF_U32, m->chunk_count, err);
     if (st == TAMIS_OK)
         st = tamis_gguf_set_uint(w, "imatrix.chunk_size", TAMIS_GGUF_U32, m->chunk_size, err);
+    if (st == TAMIS_OK && m->all_experts) st = tamis_gguf_set_bool(w, KEY_ALL_EXPERTS, true, err);
     return st;
 }
 

@@ -18,7 +18,7 @@ struct arguments {
     tamis_texts texts, text_weights;
     int64_t n_ctx, first_chunk, n_chunks, n_rare; /* n_ctx 0: not given */
     int64_t output_frequency, save_frequency;     /* -1: not given */
-    bool with_output, no_mtp, parse_special, ppl, no_ppl, statistics;
+    bool with_output, all_experts, no_mtp, parse_special, ppl, no_ppl, statistics;
     int64_t checkpoint_every_s;
     bool resume, no_checkpoint;
     tamis_texts in_files;     /* as given */
@@ -173,6 +173,7 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
                    .max_chunks = args->n_chunks,
                    .parse_special = args->parse_special},
         .with_output = args->with_output,
+        .all_experts = args->all_experts,
         .without_mtp = args->no_mtp,
         .with_perplexity = !args->no_ppl,
         .pass = {pool, args->engine, &budget, progress, log, checkpoint},
@@ -213,9 +214,9 @@ out:
 /* Without a text the files are merged, or looked at. */
 static tamis_status work_on_files(const struct arguments *args, const tamis_log *log,
                                   tamis_error *err) {
-    if (args->model || args->n_chunks || args->first_chunk || args->with_output || args->no_mtp ||
-        args->parse_special || args->ppl || args->no_ppl || args->resume ||
-        args->text_weights.n_items || (args->statistics && args->texts.n_items))
+    if (args->model || args->n_chunks || args->first_chunk || args->with_output ||
+        args->all_experts || args->no_mtp || args->parse_special || args->ppl || args->no_ppl ||
+        args->resume || args->text_weights.n_items || (args->statistics && args->texts.n_items))
         tamis_warn(log, "no text is run: the model and the options of a run have no effect");
     tamis_status st;
     if (args->statistics) {
@@ -313,6 +314,7 @@ int main(int argc, char **argv) {
         { 0,   "chunks", TAMIS_OPTION_INT,  &args.n_chunks, "N", "stop after N chunks, of each text (default, and -1: all)", -1, INT32_MAX },
         { 0,   "from-chunk,chunk", TAMIS_OPTION_INT, &args.first_chunk, "N", "skip the first N chunks of each text", 0, INT32_MAX },
         { 0,   "process-output", TAMIS_OPTION_FLAG, &args.with_output, NULL, "collect the output head too", 0, 0 },
+        { 0,   "all-experts", TAMIS_OPTION_FLAG, &args.all_experts, NULL, "collect for each expert from all tokens, not only from those sent to it; what the layers put out stays the same", 0, 0 },
         { 0,   "no-mtp", TAMIS_OPTION_FLAG, &args.no_mtp, NULL, "leave multi-token prediction blocks out, as llama-imatrix does", 0, 0 },
         { 0,   "parse-special", TAMIS_OPTION_FLAG, &args.parse_special, NULL, "read the text of control tokens as those tokens", 0, 0 },
         { 0,   "no-ppl", TAMIS_OPTION_FLAG, &args.no_ppl, NULL, "do not compute the perplexity", 0, 0 },

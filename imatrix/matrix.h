@@ -3,6 +3,7 @@
 #ifndef TAMIS_IMATRIX_MATRIX_H
 #define TAMIS_IMATRIX_MATRIX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@ typedef struct tamis_imatrix {
     char **datasets;
     uint64_t n_datasets;
     uint32_t chunk_count, chunk_size; /* chunk_size 0: not known (the legacy layout has none) */
+    bool all_experts; /* experts saw every token of the text, or of some text of those merged */
 } tamis_imatrix;
 
 void tamis_imatrix_init(tamis_imatrix *m);

@@ -162,6 +162,7 @@ tamis_status tamis_imatrix_merge(tamis_imatrix *into, tamis_imatrix *more, const
                         names[i_source], into_name, tally.only_more, tally.only_into);
     if (!st) st = move_datasets(into, more, err);
     if (st) return st;
+    into->all_experts |= more->all_experts;
     warn_of_differences(&tally, into_name, names[i_source], log);
     tamis_imatrix_release(more);
     count_chunks(into);

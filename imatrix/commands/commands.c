@@ -134,6 +134,7 @@ void imatrix_add_matrix_json(cJSON *root, const tamis_imatrix *m, int64_t n_rare
     }
     tamis_json_add_uint(root, "chunk_count", m->chunk_count);
     if (m->chunk_size) tamis_json_add_uint(root, "chunk_size", m->chunk_size);
+    cJSON_AddBoolToObject(root, "all_experts", m->all_experts);
     cJSON *entries = cJSON_AddArrayToObject(root, "entries");
     for (uint64_t i = 0; i < m->n_entries; i++) {
         const tamis_imatrix_entry *entry = &m->entries[i];

@@ -30,6 +30,7 @@ static void print_header(const tamis_imatrix *m, const char *path) {
         printf("%-10s %u, their size is not stored\n", "chunks", m->chunk_count);
     else
         printf("%-10s %u of %u tokens\n", "chunks", m->chunk_count, m->chunk_size);
+    if (m->all_experts) printf("%-10s saw all tokens (--all-experts)\n", "experts");
 }
 
 static int name_width(const tamis_imatrix *m) {

@@ -38,6 +38,9 @@ gguf set -q --force -o further.gguf model.gguf qwen3.nextn_predict_layers=u32:1 
 quantize -q --imatrix im.gguf --exclude-weights blk.5. further.gguf out.gguf Q4_K_M 2>/dev/null ||
     fail "quantize, without importance of a further block"
 note out.gguf further.gguf
+imatrix -q -m $TAMIS_SHARED/fixtures/imatrix/idle-expert.gguf -f text.txt -c 64 --chunks 1 --no-ppl \
+    --all-experts -o all.gguf >/dev/null || fail "imatrix --all-experts"
+note all.gguf
 few=$TAMIS_SHARED/fixtures/imatrix/idle-expert
 quantize -q --imatrix $few.c128.gguf $few.gguf few.gguf Q4_0 2>/dev/null || fail "quantize, idle expert"
 note few.gguf $few.gguf

@@ -114,6 +114,7 @@ text=$evaluation
 other "text \(hash"
 text=$calibration
 other "--process-output was off, now it is on" --process-output
+other "--all-experts was off, now it is on" --all-experts
 other "texts \(chunks x weight\) was 16 x 1, now it is 16 x 0.5" --text-weight "$calibration=0.5"
 tuned=${TAMIS_SHARED:-}/models/tiny-qwen3-tuned.gguf
 [ ! -e "$tuned" ] || other "model \(hash\)" -m "$tuned"
