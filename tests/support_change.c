@@ -36,6 +36,17 @@ static void set_renamed(tamis_gguf_writer *w, const tamis_gguf *g, const change 
         fail_msg("%s: a kind of value that cannot be renamed", key);
 }
 
+static void set_key(tamis_gguf_writer *w, const change *c) {
+    if (c->kind == TAMIS_GGUF_STRING)
+        change_ok(tamis_gguf_set_string(w, c->key, c->text, strlen(c->text), &change_error));
+    else if (c->kind == TAMIS_GGUF_F32)
+        change_ok(tamis_gguf_set_double(w, c->key, c->kind, c->value, &change_error));
+    else if (c->kind == TAMIS_GGUF_BOOL)
+        change_ok(tamis_gguf_set_bool(w, c->key, c->value != 0.0, &change_error));
+    else
+        change_ok(tamis_gguf_set_int(w, c->key, c->kind, (int64_t)c->value, &change_error));
+}
+
 static void set_keys(tamis_gguf_writer *w, const tamis_gguf *g, const change *c) {
     change_ok(tamis_gguf_set_all(w, g, &change_error));
     for (int32_t i = 0; c->from && i < tamis_gguf_n_kv(g); i++) set_renamed(w, g, c, i);
@@ -47,15 +58,8 @@ static void set_keys(tamis_gguf_writer *w, const tamis_gguf *g, const change *c)
         tamis_gguf_kv kv = tamis_gguf_kv_at(c->copy, 0);
         change_ok(tamis_gguf_set_copy(w, c->copy, &kv, &change_error));
     }
-    if (!c->key) return;
-    if (c->kind == TAMIS_GGUF_STRING)
-        change_ok(tamis_gguf_set_string(w, c->key, c->text, strlen(c->text), &change_error));
-    else if (c->kind == TAMIS_GGUF_F32)
-        change_ok(tamis_gguf_set_double(w, c->key, c->kind, c->value, &change_error));
-    else if (c->kind == TAMIS_GGUF_BOOL)
-        change_ok(tamis_gguf_set_bool(w, c->key, c->value != 0.0, &change_error));
-    else
-        change_ok(tamis_gguf_set_int(w, c->key, c->kind, (int64_t)c->value, &change_error));
+    for (; c; c = c->also)
+        if (c->key) set_key(w, c);
 }
 
 /* The name that a tensor gets; valid until the next call. */

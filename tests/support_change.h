@@ -18,6 +18,7 @@ typedef struct change {
     double value;
     const char *text;         /* for STRING */
     const tamis_gguf *copy;   /* or: its first value */
+    const struct change *also; /* another key to set, and so on; NULL: none */
     const char *from, *to;    /* architecture, by whose names the keys begin: it becomes another */
     const char *part, *new_part; /* of tensors' names: it becomes another */
 } change;

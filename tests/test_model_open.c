@@ -3,6 +3,7 @@
  * relatives give what the plain form gives. */
 #include "support_change.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,10 +132,14 @@ static void seed_oss(void **state) {
     check_refused("qwen2", &c, "expert", NULL);
 }
 
-/* Of mistral3: without a temperature it is llama; with one from position 16 on it is not. */
+/* Of mistral3: without a temperature it is llama, and so it is up to the first length. */
 static void temperature_of_queries(void **state) {
     (void)state;
+    const int64_t length = 16, last = 95;
     change plain = {.from = "llama", .to = "mistral3"}, hot = plain, bad = plain;
+    change shorter = {.key = "mistral3.rope.scaling.original_context_length",
+                      .kind = TAMIS_GGUF_U32,
+                      .value = (double)length};
     check_opens("llama", &plain);
     assert_like_fixture("llama");
     hot.key = "mistral3.attention.temperature_scale";
@@ -142,6 +147,19 @@ static void temperature_of_queries(void **state) {
     hot.value = 0.5;
     check_opens("llama", &hot);
     assert_like_fixture("llama"); /* all positions are within the first length */
+    hot.also = &shorter;
+    check_opens("llama", &hot);
+    int64_t n;
+    float *cold = final_states("llama", shared_path("fixtures/arch/llama.gguf"), &n);
+    float *heated = final_states("llama", changed_path(), &n);
+    for (int64_t i = 0; i < length * n; i++)
+        assert_true(fabsf(heated[i] - cold[i]) <= 1e-5f * (1.0f + fabsf(cold[i])));
+    float most = 0.0f;
+    for (int64_t i = last * n; i < (last + 1) * n; i++)
+        most = fmaxf(most, fabsf(heated[i] - cold[i]));
+    assert_true(most > 1e-3f);
+    free(cold);
+    free(heated);
     bad = hot;
     bad.value = -1.0;
     check_refused("llama", &bad, "temperature_scale", "allowed");
