@@ -2,13 +2,13 @@
  * (a base file); from there on both are alike. Bound: compute (the products). */
 #include "model/head.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "model/model_internal.h"
+#include "model/ops/exp.h"
 
 enum { ROWS_PER_ITEM = 64, FINISH_ROWS = 8 };
 
@@ -225,7 +225,7 @@ static void finish_rows(void *ctx, int64_t i_item, int i_worker) {
         for (int64_t i = 0; h->bias && i < j->n_cols; i++)
             row[i] += h->bias[j->first + i];
         for (int64_t i = 0; h->softcap > 0.0f && i < j->n_cols; i++)
-            row[i] = h->softcap * tanhf(row[i] / h->softcap);
+            row[i] = h->softcap * tamis_tanh(row[i] / h->softcap);
     }
 }
 

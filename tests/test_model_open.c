@@ -254,8 +254,14 @@ static void fused_weights(void **state) {
     const fusion experts[] = {
         {"qwen3moe", "ffn_gate_up_exps", {"ffn_gate_exps", "ffn_up_exps"}, ".weight"},
     };
+    const fusion oss[] = {
+        {"gpt-oss", "attn_qkv", {"attn_q", "attn_k", "attn_v"}, ".weight"},
+        {"gpt-oss", "attn_qkv", {"attn_q", "attn_k", "attn_v"}, ".bias"},
+    };
     write_with_fusions(qkv, 2);
     assert_like_fixture("qwen2");
+    write_with_fusions(oss, 2);
+    assert_like_fixture("gpt-oss");
     write_with_fusions(experts, 1);
     assert_like_fixture("qwen3moe");
 }

@@ -47,6 +47,17 @@ static void exp_is_close(void **state) {
     assert_near((double)tamis_silu(-2.0f), -2.0 / (1.0 + exp(2.0)), 1e-7, "silu", -2);
 }
 
+static void tanh_is_close(void **state) {
+    (void)state;
+    for (int i = -40000; i <= 40000; i++) {
+        float x = (float)i * 3e-4f;
+        assert_near((double)tamis_tanh(x), tanh((double)x), 4e-7 * (fabs(tanh((double)x)) + 1e-30),
+                    "tanh of 3e-4 *", i);
+    }
+    assert_true(tamis_tanh(0.0f) == 0.0f && tamis_tanh(1e30f) == 1.0f && tamis_tanh(-50.0f) == -1.0f);
+    assert_true(isnan(tamis_tanh(NAN)) && isnan(tamis_tanh(INFINITY)));
+}
+
 static void norm_of_rows(void **state) {
     (void)state;
     enum { ROWS = 5, N = 37 };
@@ -330,6 +341,7 @@ static void rows_are_scattered(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_close),
+        cmocka_unit_test(tanh_is_close),
         cmocka_unit_test(norm_of_rows),
         cmocka_unit_test(rope_kinds_and_scalings),
         cmocka_unit_test(attention_is_exact),

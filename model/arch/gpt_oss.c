@@ -6,15 +6,17 @@
 
 enum {
     PERIOD = 2,
+    OPTIONAL = TAMIS_RULE_OPTIONAL,
     LINEAR = TAMIS_RULE_LAYER | TAMIS_RULE_PRODUCT | TAMIS_RULE_BIAS | TAMIS_RULE_NEEDS_BIAS,
 };
 
 /* clang-format off */
 static const tamis_tensor_rule rules[] = {
     { "attn_norm",     { TAMIS_DIM_EMBD },                  TAMIS_RULE_LAYER,   TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_q",        { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR, TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_k",        { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR, TAMIS_WHEN_ALWAYS, NULL },
-    { "attn_v",        { TAMIS_DIM_EMBD, TAMIS_DIM_V },     LINEAR, TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_qkv",      { TAMIS_DIM_EMBD, TAMIS_DIM_QKV },   LINEAR | OPTIONAL,  TAMIS_WHEN_ALWAYS, NULL },
+    { "attn_q",        { TAMIS_DIM_EMBD, TAMIS_DIM_Q },     LINEAR, TAMIS_WHEN_ALWAYS, "attn_qkv" },
+    { "attn_k",        { TAMIS_DIM_EMBD, TAMIS_DIM_K },     LINEAR, TAMIS_WHEN_ALWAYS, "attn_qkv" },
+    { "attn_v",        { TAMIS_DIM_EMBD, TAMIS_DIM_V },     LINEAR, TAMIS_WHEN_ALWAYS, "attn_qkv" },
     { "attn_output",   { TAMIS_DIM_HEADS, TAMIS_DIM_EMBD }, LINEAR, TAMIS_WHEN_ALWAYS, NULL },
     { "attn_sinks",    { TAMIS_DIM_N_HEADS },               TAMIS_RULE_LAYER,   TAMIS_WHEN_ALWAYS, NULL },
     { "ffn_gate_inp",  { TAMIS_DIM_EMBD, TAMIS_DIM_EXPERTS },                          LINEAR, TAMIS_WHEN_ALWAYS, NULL },
