@@ -109,12 +109,10 @@ int64_t tamis_find_nonfinite(const float *x, int64_t n) {
     enum { STEP = 256 };
     int64_t i = 0;
     for (; i + STEP <= n; i += STEP) {
-        uint32_t largest = 0; /* a maximum over the step: no branch, so it becomes vector code */
-        for (int k = 0; k < STEP; k++) {
-            uint32_t magnitude = tamis_f32_bits(x[i + k]) & 0x7FFFFFFFu;
-            largest = magnitude > largest ? magnitude : largest;
-        }
-        if (largest >= 0x7F800000u) break;
+        uint32_t carries = 0; /* bit 31 is set by an exponent of all ones; no branch: vector code */
+        for (int k = 0; k < STEP; k++)
+            carries |= (tamis_f32_bits(x[i + k]) & 0x7F800000u) + 0x00800000u;
+        if (carries >> 31) break;
     }
     for (; i < n; i++) {
         if ((tamis_f32_bits(x[i]) & 0x7F800000u) == 0x7F800000u) return i;
