@@ -192,7 +192,7 @@ static void nonsense_of_experts(void **state) {
         {.suffix = "expert_used_count", .kind = UNSET},
         {.suffix = "expert_feed_forward_length", .kind = WHOLE, .value = -1},
         {.suffix = "expert_group_count", .kind = WHOLE, .value = 9},
-        {.suffix = "expert_group_count", .kind = WHOLE, .value = 3, .words = "expert"},
+        {.suffix = "expert_group_count", .kind = WHOLE, .value = 5},
     };
     for (int m = 0; m < N_FIXTURES; m++) {
         tamis_gguf *g = open_fixture(fixtures[m]);
@@ -210,6 +210,15 @@ static void nonsense_of_families(void **state) {
     const nonsense all[] = {
         {"deepseek2", "expert_group_used_count", WHOLE, 4, NULL, 0},
         {"deepseek2", "expert_group_used_count", WHOLE, 1, "no room", 0},
+        {"deepseek2", "expert_group_used_count", WHOLE, 0, NULL, 0},
+        {"deepseek2", "expert_group_used_count", UNSET, 0, NULL, 0},
+        {"deepseek2", "expert_group_count", WHOLE, 3, NULL, 0},
+        {"deepseek2", "expert_weights_scale", REAL, (double)NAN, NULL, 0},
+        {"deepseek2", "expert_weights_scale", REAL, (double)INFINITY, NULL, 0},
+        {"deepseek2", "expert_weights_scale", REAL, -1, NULL, 0},
+        {"deepseek2", "attention.temperature_scale", REAL, (double)NAN, NULL, 0},
+        {"deepseek2", "attention.temperature_scale", REAL, 1, "temperature_length", 0},
+        {"deepseek2", "rope.scaling.yarn_log_multiplier", REAL, (double)NAN, NULL, 0},
         {"deepseek2", "expert_gating_func", WHOLE, 9, NULL, 0},
         {"deepseek2", "attention.kv_lora_rank", UNSET, 0, NULL, 0},
         {"deepseek2", "attention.kv_lora_rank", WHOLE, 0, NULL, 0},
@@ -254,6 +263,9 @@ static void nonsense_of_families(void **state) {
         {"gemma4", "final_logit_softcapping", REAL, -30, NULL, 0},
         {"gemma4moe", "attention.head_count_kv", ARRAY, 2, "attn_k", 6},
         {"glm4moe", "expert_gating_func", WHOLE, 7, NULL, 0},
+        {"glm4moe", "expert_weights_scale", REAL, (double)NAN, NULL, 0},
+        {"glm4moe", "expert_shared_count", UNSET, 0, NULL, 0},
+        {"qwen2moe", "expert_shared_feed_forward_length", WHOLE, 0, NULL, 0},
         {"glm4moe", "leading_dense_block_count", WHOLE, 70000, NULL, 0},
         {"glm4moe", "rope.dimension_sections", ARRAY, 4, NULL, 3},
         {"glm4moe", "rope.dimension_sections", WHOLE, 4, NULL, 0},

@@ -155,11 +155,16 @@ static tamis_status read_experts(const tamis_keys *keys, tamis_hparams *hp, tami
     st = tamis_keys_need_int(keys, "expert_used_count", 1, e->n, &e->n_used, err);
     if (!st) st = tamis_keys_int(keys, "expert_group_count", 0, e->n, 0, &e->n_groups, err);
     if (st || e->n_groups <= 1) return st;
+    int64_t size = e->n / e->n_groups;
+    if (size * e->n_groups != e->n)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key '%s.expert_group_count' is %lld; it does not divide the %lld experts "
+                          "of '%s.expert_count'",
+                          keys->arch, (long long)e->n_groups, (long long)e->n, keys->arch);
     st = tamis_keys_need_int(keys, "expert_group_used_count", 1, e->n_groups - 1, &e->n_groups_used,
                              err);
     if (st) return st;
-    int64_t size = e->n / e->n_groups;
-    if (size * e->n_groups != e->n || e->n_used > size * e->n_groups_used)
+    if (e->n_used > size * e->n_groups_used)
         return tamis_fail(err, TAMIS_BAD_INPUT,
                           "%lld experts in %lld groups, %lld of them used, give no room for "
                           "%lld experts per token (keys '%s.expert_*')",
