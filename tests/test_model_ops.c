@@ -225,6 +225,47 @@ static void check_attention(tamis_pool *pool, int64_t n_seqs, int64_t n_queries,
     tamis_gemm_free(gemm);
 }
 
+/* 8,192 tokens in pieces, as a pass makes them, keys and values of a common part and noise: some
+ * query rows against f64, in the root of the squares. */
+static void long_attention_is_stable(void **state) {
+    (void)state;
+    enum { N = 8192, PIECE = 1024, HEADS = 2, SIZE = 32 };
+    tamis_error err;
+    tamis_pool *pool = NULL;
+    tamis_gemm *gemm = NULL;
+    assert_int_equal(tamis_pool_new(2, &pool, &err), TAMIS_OK);
+    assert_int_equal(tamis_gemm_new(NULL, &gemm, &err), TAMIS_OK);
+    float *q = noise_array(N * HEADS * SIZE, 11), *k = noise_array(N * SIZE, 12);
+    float *v = noise_array(N * SIZE, 13), *out = noise_array(N * HEADS * SIZE, 14);
+    for (int64_t i = 0; i < N * SIZE; i++) v[i] += 0.1f;
+    tamis_attention a = {.n_head = HEADS, .n_head_kv = 1,     .head_k = SIZE, .head_v = SIZE,
+                         .scale = 1.0f,   .n_seqs = 1,        .n_queries = PIECE,
+                         .k = k,          .n_keys_stride = N, .v = v};
+    float *scratch = noise_array(tamis_attention_scratch(&a, 2), 15);
+    for (a.first_pos = 0; a.first_pos < N; a.first_pos += PIECE) {
+        a.q = q + a.first_pos * HEADS * SIZE;
+        a.out = out + a.first_pos * HEADS * SIZE;
+        tamis_attention_run(&a, gemm, pool, scratch);
+        for (int64_t row = 5; row < PIECE; row += 509)
+            for (int64_t h = 0; h < HEADS; h++) {
+                double expected[SIZE], off = 0.0, all = 0.0;
+                naive_attention(&a, 0, row, h, expected);
+                for (int64_t d = 0; d < SIZE; d++) {
+                    off += pow((double)a.out[(row * HEADS + h) * SIZE + d] - expected[d], 2.0);
+                    all += pow(expected[d], 2.0);
+                }
+                assert_near(sqrt(off / all), 0.0, 2e-6, "error at token", a.first_pos + row);
+            }
+    }
+    free(q);
+    free(k);
+    free(v);
+    free(out);
+    free(scratch);
+    tamis_gemm_free(gemm);
+    tamis_pool_free(pool);
+}
+
 static void attention_is_exact(void **state) {
     (void)state;
     tamis_error err;
@@ -345,6 +386,7 @@ int main(void) {
         cmocka_unit_test(norm_of_rows),
         cmocka_unit_test(rope_kinds_and_scalings),
         cmocka_unit_test(attention_is_exact),
+        cmocka_unit_test(long_attention_is_stable),
         cmocka_unit_test(products_do_not_depend_on_threads),
         cmocka_unit_test(unknown_engine_is_refused),
         cmocka_unit_test(router_takes_the_largest),
