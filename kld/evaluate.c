@@ -56,7 +56,8 @@ tamis_status tamis_kld_plan_mtp(const tamis_kld_plan *plan, int64_t i_block, tam
         return tamis_fail(err, TAMIS_BAD_USAGE,
                           "a context of %lld tokens has no position to score for multi-token "
                           "prediction block %lld; use --ctx %lld or more",
-                          (long long)plan->n_ctx, (long long)i_block, (long long)(2 * i_block + 5));
+                          (long long)plan->n_ctx, (long long)i_block + 1,
+                          (long long)(plan->first ? 2 * i_block + 5 : i_block + 3));
     out->n_rows = plan->n_chunks * out->n_per_chunk;
     return TAMIS_OK;
 }

@@ -67,8 +67,10 @@ P
 kld --quiet -m "$parent" --tokens "$ids" -c 24 --mtp --score all | grep -q "(88 positions)" ||
     fail "--score all"
 kld --quiet -m "$parent" --tokens "$ids" -c 5 --mtp | grep -q "(19 positions)" || fail "-c 5"
-expect 2 "no position to score for multi-token prediction block 0; use --ctx 5 or more" \
+expect 2 "no position to score for multi-token prediction block 1; use --ctx 5 or more" \
     kld --quiet -m "$parent" --tokens "$ids" -c 4 --mtp
+expect 2 "no position to score for multi-token prediction block 1; use --ctx 3 or more" \
+    kld --quiet -m "$parent" --tokens "$ids" -c 2 --mtp --score all
 
 # What has no such blocks.
 dense=$fixtures/qwen3.gguf
