@@ -56,7 +56,7 @@ static tamis_status mtp_layout(const tamis_kld_base_info *info, const tamis_kld_
             return tamis_fail(err, TAMIS_BAD_INPUT,
                               "%s: a context of %lld tokens has no position to score for "
                               "multi-token prediction block %lld",
-                              path, (long long)info->n_ctx, (long long)k);
+                              path, (long long)info->n_ctx, (long long)k + 1);
         *fits &= tamis_base_section_of_rows(&s[mtp_hidden(k)], "mtp hidden",
                                             (uint64_t)of_block.n_rows, 4 * n_embd, true);
         if (!mtp->has_head) continue;
