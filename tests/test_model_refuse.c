@@ -273,6 +273,7 @@ static void nonsense_of_families(void **state) {
         {"gpt-oss", "attention.sliding_window", UNSET, 0, NULL, 0},
         {"gpt-oss", "attention.sliding_window", WHOLE, -128, NULL, 0},
         {"gpt-oss", "rope.freq_base", REAL, 1, NULL, 0},
+        {"gpt-oss", "rope.freq_base_swa", REAL, 1, NULL, 0},
         {"qwen35", "rope.dimension_sections", UNSET, 0, NULL, 0},
         {"qwen35", "rope.dimension_sections", ARRAY, 0, NULL, 4},
         {"qwen35", "rope.dimension_sections", ARRAY, 3, NULL, 5},

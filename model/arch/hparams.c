@@ -134,10 +134,6 @@ static tamis_status read_rope(const tamis_keys *keys, tamis_hparams *hp, tamis_e
     if (!st)
         st = tamis_keys_double(keys, "rope.scaling.attn_factor", -1e9, 1e9, 1.0, &rope->attn_factor,
                                err);
-    if (!st && rope->scaling == TAMIS_ROPE_YARN && rope->freq_base <= 1.0)
-        st = tamis_fail(err, TAMIS_BAD_INPUT,
-                        "key '%s.rope.freq_base' is %g; yarn needs more than 1", keys->arch,
-                        rope->freq_base);
     rope->beta_fast = 32.0;
     rope->beta_slow = 1.0;
     rope->freq_scale = is_none || factor == 0.0 ? 1.0 : 1.0 / factor;
@@ -299,16 +295,25 @@ static tamis_status check_attention(const tamis_keys *keys, const tamis_hparams 
     return TAMIS_OK;
 }
 
+static tamis_status check_rope(const tamis_keys *keys, const tamis_rope_params *rope,
+                               const char *suffix, tamis_error *err) {
+    if (rope->n_rot % 2 != 0)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key '%s.rope.dimension_count%s': %lld rotated elements of a head are an "
+                          "odd number",
+                          keys->arch, suffix, (long long)rope->n_rot);
+    if (rope->scaling == TAMIS_ROPE_YARN && rope->freq_base <= 1.0)
+        return tamis_fail(err, TAMIS_BAD_INPUT,
+                          "key '%s.rope.freq_base%s' is %g; yarn needs more than 1", keys->arch,
+                          suffix, rope->freq_base);
+    return TAMIS_OK;
+}
+
 tamis_status tamis_hparams_check(const tamis_keys *keys, const tamis_hparams *hp,
                                  tamis_error *err) {
     tamis_status st = TAMIS_OK;
     for (int i = 0; i < TAMIS_N_ROPES && !st; i++)
-        if (hp->ropes[i].n_rot % 2 != 0)
-            st = tamis_fail(err, TAMIS_BAD_INPUT,
-                            "key '%s.rope.dimension_count%s': %lld rotated elements of a head are "
-                            "an odd number",
-                            keys->arch, i == TAMIS_ROPE_WINDOW ? "_swa" : "",
-                            (long long)hp->ropes[i].n_rot);
+        st = check_rope(keys, &hp->ropes[i], i == TAMIS_ROPE_WINDOW ? "_swa" : "", err);
     for (int64_t i = 0; i < hp->n_blocks && !st; i++) {
         const tamis_layer_hparams *l = &hp->layers[i];
         if (l->mixer != TAMIS_MIXER_DELTA_NET) st = check_head_counts(keys, l, i, err);
