@@ -15,7 +15,7 @@ typedef struct fixture {
 } fixture;
 
 static const fixture fixtures[] = {
-    {"gemma3", 1}, {"gemma4", 1}, {"gemma4moe", 1}, {"gpt-oss", 1},
+    {"gemma4", 1}, {"gemma3", 1}, {"gemma4moe", 1}, {"gpt-oss", 1},
     {"qwen3", 0}, {"llama-bias", 0}, {"llama-yarn", 1},   {"mixtral", 0},
     {"qwen2", 0}, {"llama", 0},      {"qwen3-scales", 0}, {"qwen3moe", 0},
     {"qwen2moe", 0}, {"glm4moe", 0}, {"deepseek2", 1},

@@ -132,7 +132,7 @@ static tamis_status read_rope(const tamis_keys *keys, tamis_hparams *hp, tamis_e
         st = tamis_keys_int(keys, "rope.scaling.original_context_length", 1, INT32_MAX,
                             hp->context_length, &rope->original_context, err);
     if (!st)
-        st = tamis_keys_double(keys, "rope.scaling.attn_factor", -1e9, 1e9, 1.0, &rope->attn_factor,
+        st = tamis_keys_double(keys, "rope.scaling.attn_factor", 1e-6, 1e6, 1.0, &rope->attn_factor,
                                err);
     rope->beta_fast = 32.0;
     rope->beta_slow = 1.0;
@@ -153,10 +153,11 @@ static tamis_status read_experts(const tamis_keys *keys, tamis_hparams *hp, tami
     if (st || e->n_groups <= 1) return st;
     int64_t size = e->n / e->n_groups;
     if (size * e->n_groups != e->n)
-        return tamis_fail(err, TAMIS_BAD_INPUT,
-                          "key '%s.expert_group_count' is %lld; it does not divide the %lld experts "
-                          "of '%s.expert_count'",
-                          keys->arch, (long long)e->n_groups, (long long)e->n, keys->arch);
+        return tamis_fail(
+            err, TAMIS_BAD_INPUT,
+            "key '%s.expert_group_count' is %lld; it does not divide the %lld experts "
+            "of '%s.expert_count'",
+            keys->arch, (long long)e->n_groups, (long long)e->n, keys->arch);
     st = tamis_keys_need_int(keys, "expert_group_used_count", 1, e->n_groups - 1, &e->n_groups_used,
                              err);
     if (st) return st;
