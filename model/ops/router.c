@@ -17,26 +17,29 @@ static void softmax(float *x, int64_t n) {
         x[i] = (float)(exp((double)x[i] - (double)max) / sum);
 }
 
-/* Scores that are closer than this, relatively, count as equal. Sums in another order move an f32
- * score by as much: without the band, rounding alone would choose between such experts. Logits are
- * sums of terms of either sign, so those near 0 are no closer to the truth than those near 1. */
+/* Scores closer than logits 1e-6 apart would make them count as equal. Sums in another order move
+ * an f32 logit by as much: without the band, rounding alone would choose between such experts. */
 #define TIE_BAND 1e-6f
 
-/* Index of the largest value not yet taken, the lowest among equals; `least` bounds the magnitude
- * that the band is relative to. */
-static int64_t take_largest(const float *x, int64_t n, float least, bool *taken) {
+/* The band at a score: a softmax moves in proportion to itself, a sigmoid by a quarter at most. */
+static float band(const tamis_expert_hparams *e, float score) {
+    if (e->gating == TAMIS_GATING_SOFTMAX) return TIE_BAND * fabsf(score);
+    return e->gating == TAMIS_GATING_SIGMOID ? 0.25f * TIE_BAND : TIE_BAND;
+}
+
+/* Index of the largest value not yet taken, the lowest among equals. */
+static int64_t take_largest(const tamis_expert_hparams *e, const float *x, int64_t n, bool *taken) {
     int64_t best = -1;
     for (int64_t i = 0; i < n; i++) {
         if (taken[i]) continue;
-        if (best < 0 || x[i] > x[best] + TIE_BAND * fmaxf(fabsf(x[best]), least)) best = i;
+        if (best < 0 || x[i] > x[best] + band(e, x[best])) best = i;
     }
     taken[best] = true;
     return best;
 }
 
 /* Mark the experts outside the best groups; a group's score is the sum of its two largest. */
-static void leave_out_groups(const tamis_expert_hparams *e, const float *scores, float least,
-                             bool *is_out) {
+static void leave_out_groups(const tamis_expert_hparams *e, const float *scores, bool *is_out) {
     float sums[TAMIS_EXPERTS_MAX];
     bool is_kept[TAMIS_EXPERTS_MAX] = {false};
     int64_t size = e->n / e->n_groups;
@@ -52,7 +55,7 @@ static void leave_out_groups(const tamis_expert_hparams *e, const float *scores,
         sums[g] = x[first] + (second < 0 ? 0.0f : x[second]);
     }
     for (int64_t i = 0; i < e->n_groups_used; i++)
-        take_largest(sums, e->n_groups, least, is_kept);
+        take_largest(e, sums, e->n_groups, is_kept);
     for (int64_t i = 0; i < e->n; i++)
         is_out[i] = !is_kept[i / size];
 }
@@ -82,13 +85,12 @@ void tamis_route(const tamis_expert_hparams *experts, float *logits, const float
     bool taken[TAMIS_EXPERTS_MAX] = {false};
     float sums[TAMIS_EXPERTS_MAX];
     const float *scores = bias ? sums : logits;
-    const float least = e->gating == TAMIS_GATING_CHOSEN ? 1.0f : 0.0f;
     fill_probabilities(e, logits);
     for (int64_t i = 0; bias && i < e->n; i++)
         sums[i] = logits[i] + bias[i];
-    if (e->n_groups > 1) leave_out_groups(e, scores, least, taken);
+    if (e->n_groups > 1) leave_out_groups(e, scores, taken);
     for (int64_t i = 0; i < e->n_used; i++) {
-        int64_t best = take_largest(scores, e->n, least, taken);
+        int64_t best = take_largest(e, scores, e->n, taken);
         chosen[i] = (int32_t)best;
         weights[i] = logits[best];
     }
