@@ -45,7 +45,7 @@ static tamis_status load(tamis_run *run, part *p, tamis_error *err) {
         tamis_weight *weight;
         const char *stem; /* NULL: not used */
     } wanted[] = {
-        {&p->norm, style->norm ? style->norm : "attn_norm"},
+        {&p->norm, "attn_norm"},
         {&p->q, "attn_q"},
         {&p->k, owns ? "attn_k" : NULL},
         {&p->v, owns ? "attn_v" : NULL},

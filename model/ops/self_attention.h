@@ -6,7 +6,6 @@
 
 /* How a family's attention differs from the plain one; zeros are the plain one. */
 typedef struct tamis_attention_style {
-    const char *norm;      /* stem of the norm before it; NULL: attn_norm */
     const char *post_norm; /* stem of a norm of its output, before that is added; NULL: none */
     double scale;          /* of q·k; 0: 1 / sqrt(head_k) */
     bool is_gated;     /* attn_q gives each head's query and then as many gate values: the attended
@@ -15,7 +14,7 @@ typedef struct tamis_attention_style {
 } tamis_attention_style;
 
 /* x <- x + post_norm(W_o · attention(rope(norm_q(W_q h)), rope(norm_k(W_k h)), W_v h)), tile by
- * tile, with h = RMSNorm(x, style->norm). Heads, rope, window and the layer whose keys and values
+ * tile, with h = RMSNorm(x, attn_norm). Heads, rope, window and the layer whose keys and values
  * are attended to are those of hp.layers[layer]. attn_q_norm and attn_k_norm (per head, before the
  * rotation), attn_sinks, biases, scales and a fused attn_qkv are used where the file has them;
  * without attn_v (where the rules allow that) the values are the product of attn_k.
