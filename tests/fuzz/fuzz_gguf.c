@@ -1,5 +1,5 @@
 /* fuzz_gguf.c - one input through everything the container room does in memory: open, every
- * getter, every tensor, the checks, and the plan of a copy in one file and in several.
+ * getter, every tensor, its layers, the checks, and the plan of a copy in one file and in several.
  * Built as a libFuzzer target with -DTAMIS_FUZZ=ON; test_gguf_mutations.c replays
  * mutated files through it without a fuzzer. */
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include "gguf/check.h"
 #include "gguf/gguf.h"
+#include "gguf/layers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
@@ -25,6 +26,15 @@ static void check(const tamis_gguf *g, uint64_t *sum) {
     *sum += tamis_gguf_check_values(g, &deep, ignore_finding, sum, &n_bad, NULL) == TAMIS_OK;
     *sum += tamis_gguf_check_model(g, ignore_remark, sum, NULL) == TAMIS_OK;
     *sum += tamis_gguf_check_tokenizer(g, ignore_remark, sum, NULL) == TAMIS_OK;
+}
+
+static void visit_layers(const tamis_gguf *g, uint64_t *sum) {
+    tamis_layer_view *layers = NULL;
+    int64_t n = 0;
+    if (tamis_gguf_layers(g, &layers, &n, NULL)) return;
+    for (int64_t i = 0; i < n; i++)
+        *sum += layers[i].number < 0 ? 0 : (uint64_t)layers[i].mixer[0];
+    free(layers);
 }
 
 static void visit_values(const tamis_gguf *g, uint64_t *sum) {
@@ -91,6 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     visit_values(g, &sum);
     visit_tensors(g, &sum);
     check(g, &sum);
+    visit_layers(g, &sum);
     plan_copy(g, n_bytes);
     tamis_gguf_close(g);
     sink = sum;
