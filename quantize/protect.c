@@ -85,8 +85,8 @@ void protect_note(tamis_protection *p, const tamis_protected_kind *kind, const t
 }
 
 void protect_note_rule(tamis_protection *p, const char *name, const tamis_type *by_rule,
-                       const tamis_type *protected) {
-    if (bits_of(by_rule) >= bits_of(protected)) return;
+                       const tamis_type *without_rule) {
+    if (bits_of(by_rule) >= bits_of(without_rule)) return;
     if (!p->n_by_rules++) p->first_by_rule = name;
 }
 
@@ -105,11 +105,11 @@ int tamis_quantize_protected(const tamis_quantize_plan *plan,
 
 tamis_status protect_set_keys(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
                               tamis_error *err) {
-    const tamis_protected_kind *protected[TAMIS_PROTECTED_KINDS_MAX];
+    const tamis_protected_kind *found[TAMIS_PROTECTED_KINDS_MAX];
     int64_t n_of[TAMIS_PROTECTED_KINDS_MAX];
     const char *stems[TAMIS_PROTECTED_KINDS_MAX];
-    int n = plan->protection.is_on ? tamis_quantize_protected(plan, protected, n_of) : 0;
+    int n = plan->protection.is_on ? tamis_quantize_protected(plan, found, n_of) : 0;
     for (int i = 0; i < n; i++)
-        stems[i] = protected[i] -> stem;
+        stems[i] = found[i]->stem;
     return n ? tamis_gguf_set_strings(w, "tamis.protected", stems, (uint64_t)n, err) : TAMIS_OK;
 }

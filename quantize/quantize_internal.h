@@ -143,7 +143,7 @@ void protect_note(tamis_protection *p, const tamis_protected_kind *kind, const t
 /* Count one that a rule decided about, when protection would have given more; `name` is borrowed.
  */
 void protect_note_rule(tamis_protection *p, const char *name, const tamis_type *by_rule,
-                       const tamis_type *protected);
+                       const tamis_type *without_rule);
 /* tamis.protected of the result. */
 tamis_status protect_set_keys(const tamis_quantize_plan *plan, tamis_gguf_writer *w,
                               tamis_error *err) TAMIS_MUST_USE;
