@@ -136,6 +136,26 @@ static tamis_status make_checkpoint(const struct arguments *args, const tamis_lo
     return tamis_checkpoint_new(&options, out, err);
 }
 
+/* `texts` [args->texts.n_items] and what *pass points to are borrowed. */
+static tamis_imatrix_options options_of(const struct arguments *args,
+                                        const tamis_imatrix_text *texts,
+                                        const tamis_pass_options *pass) {
+    return (tamis_imatrix_options){
+        .model_path = args->model,
+        .texts = texts,
+        .n_texts = args->texts.n_items,
+        .chunks = {.n_ctx = args->n_ctx,
+                   .first_chunk = args->first_chunk,
+                   .max_chunks = args->n_chunks,
+                   .parse_special = args->parse_special},
+        .with_output = args->with_output,
+        .all_experts = args->all_experts,
+        .without_mtp = args->no_mtp,
+        .with_perplexity = !args->no_ppl,
+        .pass = *pass,
+    };
+}
+
 /* The run itself; resources live here. */
 static tamis_status run(const struct arguments *args, const tamis_log *log, tamis_error *err) {
     tamis_budget budget;
@@ -164,20 +184,13 @@ static tamis_status run(const struct arguments *args, const tamis_log *log, tami
     st = tamis_pool_new((int)args->common.n_threads, &pool, err);
     if (st) goto out;
     progress = tamis_progress_new(stderr, args->common.quiet);
-    tamis_imatrix_options options = {
-        .model_path = args->model,
-        .texts = texts,
-        .n_texts = args->texts.n_items,
-        .chunks = {.n_ctx = args->n_ctx,
-                   .first_chunk = args->first_chunk,
-                   .max_chunks = args->n_chunks,
-                   .parse_special = args->parse_special},
-        .with_output = args->with_output,
-        .all_experts = args->all_experts,
-        .without_mtp = args->no_mtp,
-        .with_perplexity = !args->no_ppl,
-        .pass = {pool, args->engine, &budget, progress, log, checkpoint},
-    };
+    const tamis_pass_options pass = {.pool = pool,
+                                     .engine = args->engine,
+                                     .budget = &budget,
+                                     .progress = progress,
+                                     .log = log,
+                                     .checkpoint = checkpoint};
+    const tamis_imatrix_options options = options_of(args, texts, &pass);
     st = tamis_imatrix_make(&options, &matrix, &result, err);
     if (st) goto out;
     st = imatrix_add_files(&args->files, &earlier, &matrix, log, err);

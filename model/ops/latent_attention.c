@@ -4,7 +4,6 @@
  * Formulas: reference/architectures.md section 14. Bound: compute. */
 #include "model/ops/latent_attention.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "model/ops/attention.h"
@@ -129,17 +128,6 @@ static int64_t key_row(const part *p, const tamis_tile *tile, int64_t i) {
     return i / tile->n_seq_tokens * p->n_keys + position_of(tile, i);
 }
 
-/* Queries far into a long context grow with the logarithm of their position. */
-static void heat_queries(const tile_job *j, int64_t i, float *q, int64_t n) {
-    const tamis_hparams *hp = &j->run->model->hp;
-    if (hp->temperature_scale == 0.0f) return;
-    int64_t position = position_of(j->tile, i);
-    double factor = 1.0 + (double)hp->temperature_scale *
-                              log((double)(position / hp->temperature_length) + 1.0);
-    for (int64_t k = 0; k < n; k++)
-        q[k] *= (float)factor;
-}
-
 /* Norm of the latent, rotation of the key and of the queries, and what the next product reads:
  * the queries' unrotated parts side by side, or the latent. */
 static void turn_token(const tile_job *j, int64_t i) {
@@ -172,7 +160,7 @@ static void finish_absorbed(const tile_job *j, int64_t i) {
     for (int64_t h = 0; h < p->n_head; h++)
         memcpy(to + h * p->head_k + s->kv_rank, q + h * p->head_q + s->head_nope,
                (size_t)s->head_rope * sizeof *to);
-    heat_queries(j, i, to, p->n_head * p->head_k);
+    tamis_rope_heat(&j->run->model->hp, position_of(j->tile, i), to, p->n_head * p->head_k);
 }
 
 /* Keys and values of every head from the product of attn_kv_b. */
@@ -189,7 +177,8 @@ static void finish_unpacked(const tile_job *j, int64_t i) {
         memcpy(k + s->head_nope, turned, (size_t)s->head_rope * sizeof *k);
         memcpy(v, from + s->head_nope, (size_t)s->head_v * sizeof *v);
     }
-    heat_queries(j, i, p->q_rows + i * p->n_head * p->head_q, p->n_head * p->head_q);
+    tamis_rope_heat(&j->run->model->hp, position_of(j->tile, i),
+                    p->q_rows + i * p->n_head * p->head_q, p->n_head * p->head_q);
 }
 
 /* y [n][n_head][y_step] = each head's x [n][n_head][n_in] times its own matrix of n_out rows.

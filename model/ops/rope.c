@@ -101,3 +101,11 @@ void tamis_rope_apply(const tamis_rope_table *table, int64_t position, float *x,
         }
     }
 }
+
+void tamis_rope_heat(const tamis_hparams *hp, int64_t position, float *q, int64_t n) {
+    if (hp->temperature_scale == 0.0f) return;
+    double factor = 1.0 + (double)hp->temperature_scale *
+                              log((double)(position / hp->temperature_length) + 1.0);
+    for (int64_t i = 0; i < n; i++)
+        q[i] *= (float)factor;
+}

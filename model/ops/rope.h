@@ -29,4 +29,8 @@ void tamis_rope_table_release(tamis_rope_table *table);
 void tamis_rope_apply(const tamis_rope_table *table, int64_t position, float *x, int64_t n_heads,
                       int64_t head_size);
 
+/* q [n] of the token at a position, times what queries far into a long context grow by
+ * (hp->temperature_scale, the logarithm of the position); nothing where a model has none. */
+void tamis_rope_heat(const tamis_hparams *hp, int64_t position, float *q, int64_t n);
+
 #endif

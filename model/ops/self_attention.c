@@ -121,16 +121,6 @@ static void norm_heads(const tile_job *j, const float *w, float *x, int64_t n_he
         tamis_rms_norm(x + h * step, w, size, j->run->model->hp.norm_eps, x + h * step);
 }
 
-/* Queries far into a long context grow with the logarithm of their position. */
-static void heat_queries(const tile_job *j, float *q, int64_t position) {
-    const tamis_hparams *hp = &j->run->model->hp;
-    if (hp->temperature_scale == 0.0f) return;
-    double factor = 1.0 + (double)hp->temperature_scale *
-                              log((double)(position / hp->temperature_length) + 1.0);
-    for (int64_t i = 0; i < j->p->hp->n_head * j->p->q_step; i++)
-        q[i] *= (float)factor;
-}
-
 /* Row of the keys that belongs to token i of a tile. */
 static int64_t key_row(const part *p, const tamis_tile *tile, int64_t i) {
     int64_t seq = i / tile->n_seq_tokens;
@@ -145,7 +135,7 @@ static void turn_token(const tile_job *j, int64_t i) {
     float *q = p->q_rows + i * l->n_head * p->q_step;
     if (p->q_norm.tensor) norm_heads(j, p->q_norm.w, q, l->n_head, l->head_k, p->q_step);
     tamis_rope_apply(p->rope, position, q, l->n_head, p->q_step);
-    heat_queries(j, q, position);
+    tamis_rope_heat(&j->run->model->hp, position, q, l->n_head * p->q_step);
     if (p->is_borrower) return;
     int64_t row = key_row(p, j->tile, i);
     float *k = j->k + row * l->n_head_kv * l->head_k, *v = j->v + row * l->n_head_kv * l->head_v;
