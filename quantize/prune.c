@@ -48,6 +48,8 @@ static tamis_status mark_layer(layer_map *map, const char *text, const tamis_ggu
     int64_t layer;
     tamis_status st = tamis_parse_int(text, 0, INT32_MAX, "--prune-layers", &layer, err);
     if (st) return st;
+    if (map->n_layers == 0)
+        return lax_fail(o, err, "--prune-layers: there is no layer in %s", tamis_gguf_path(g));
     if (layer >= map->n_layers)
         return lax_fail(o, err, "--prune-layers: there is no layer %lld, %s has %lld (0 to %lld)",
                         (long long)layer, tamis_gguf_path(g), (long long)map->n_layers,

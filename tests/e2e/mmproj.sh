@@ -119,6 +119,7 @@ make mm.gguf o.gguf COPY
 cmp <(types mm.gguf | sort) <(types o.gguf | sort) || fail COPY
 gguf split -q --max-tensors 10 mm.gguf parts && gguf merge -q parts-00001-of-00003.gguf whole.gguf || fail "split, merge"
 gguf diff -q mm.gguf whole.gguf >/dev/null || fail "split and merge change something"
+expect 2 "there is no layer in mm.gguf" quantize -q --prune-layers 0 mm.gguf o.gguf Q8_0
 
 # towers inside a model: carried through, counted by no rule of the mix
 make omni.gguf o.gguf Q4_K_M
@@ -129,6 +130,8 @@ for name in v.blk.0.attn_v v.blk.1.attn_q mm.input_projection v.patch_embd; do
 done
 make --tensor-type 'v.blk.0.attn_v=q8_0' omni.gguf o.gguf Q4_K_M
 has o.gguf v.blk.0.attn_v.weight q8_0
+make --prune-layers 1 omni.gguf o.gguf Q4_K_M
+gguf show o.gguf | grep -qx 'contains       text model (5 layers), vision tower (2 blocks), projector' || fail "--prune-layers"
 head -c 3000 "$evaluation" >text.txt
 imatrix -q -m omni.gguf -f text.txt -c 64 --chunks 2 -o omni.im >/dev/null || fail "imatrix of a model with towers"
 imatrix show omni.im | grep -q 'v\.blk' && fail "importance for a tower that did not run"
