@@ -104,18 +104,3 @@ void tamis_swap_bytes(const tamis_type *type, uint8_t *blocks, int64_t n_blocks)
         }
     }
 }
-
-int64_t tamis_find_nonfinite(const float *x, int64_t n) {
-    enum { STEP = 256 };
-    int64_t i = 0;
-    for (; i + STEP <= n; i += STEP) {
-        uint32_t carries = 0; /* bit 31 is set by an exponent of all ones; no branch: vector code */
-        for (int k = 0; k < STEP; k++)
-            carries |= (tamis_f32_bits(x[i + k]) & 0x7F800000u) + 0x00800000u;
-        if (carries >> 31) break;
-    }
-    for (; i < n; i++) {
-        if ((tamis_f32_bits(x[i]) & 0x7F800000u) == 0x7F800000u) return i;
-    }
-    return n;
-}

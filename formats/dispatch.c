@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "formats/decode_around_internal.h"
+#include "formats/finite_internal.h"
 #include "formats/kernels_internal.h"
 
 /* Floats of one call from which stores go around the caches: 16 MiB. */
@@ -15,6 +16,7 @@ enum { AROUND_FROM_ELEMS = 4 << 20 };
 static const tamis_kernels kernels_plain = {
     .name = "plain",
     .level = TAMIS_LEVEL_PLAIN,
+    .find_nonfinite = find_nonfinite,
 #if defined(__x86_64__)
     .decode_around = decode_around,
 #endif
@@ -52,4 +54,8 @@ void tamis_decode(const tamis_type *type, const uint8_t *blocks, float *x, int64
     } else {
         decode(blocks, x, n_elems);
     }
+}
+
+int64_t tamis_find_nonfinite(const float *x, int64_t n) {
+    return active->find_nonfinite(x, n);
 }

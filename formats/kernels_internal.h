@@ -16,7 +16,7 @@ int tamis_cpu_level(void);
 
 typedef void tamis_decode_fn(const uint8_t *blocks, float *x, int64_t n_elems);
 
-/* NULL where the level has nothing better than the plain version. */
+/* Decoders are NULL where the level has nothing better than the plain version. */
 typedef struct tamis_kernels {
     const char *name;
     int level;
@@ -25,6 +25,7 @@ typedef struct tamis_kernels {
      * NULL where the level has no such stores. */
     void (*decode_around)(const tamis_type *type, tamis_decode_fn *decode, const uint8_t *blocks,
                           float *x, int64_t n_elems);
+    int64_t (*find_nonfinite)(const float *x, int64_t n);
 } tamis_kernels;
 
 extern const tamis_kernels tamis_kernels_avx2;

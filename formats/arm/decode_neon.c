@@ -3,6 +3,7 @@
 #define TAMIS_NEON
 #include "formats/kernels_internal.h"
 #include "formats/decode_internal.h"
+#include "formats/finite_internal.h"
 
 const tamis_kernels tamis_kernels_neon = {
     .name = "neon",
@@ -11,4 +12,5 @@ const tamis_kernels tamis_kernels_neon = {
         {
 #include "formats/decode_by_id_internal.h"
         },
+    .find_nonfinite = find_nonfinite,
 };

@@ -3,6 +3,7 @@
 #include "formats/kernels_internal.h"
 #include "formats/decode_around_internal.h"
 #include "formats/decode_internal.h"
+#include "formats/finite_internal.h"
 
 const tamis_kernels tamis_kernels_avx512 = {
     .name = "avx512",
@@ -12,4 +13,5 @@ const tamis_kernels tamis_kernels_avx512 = {
 #include "formats/decode_by_id_internal.h"
         },
     .decode_around = decode_around,
+    .find_nonfinite = find_nonfinite,
 };

@@ -1,7 +1,11 @@
-/* glu.c - see glu.h. Bound: memory. */
+/* glu.c - see glu.h. The activations exist for several CPU levels with the same bits
+ * (glu_kernels.h); the level is that of the formats' kernels. Bound: memory. */
 #include "model/ops/glu.h"
 
-#include "model/ops/exp.h"
+#include <string.h>
+
+#include "formats/formats.h"
+#include "model/ops/glu_kernels.h"
 
 enum { ROWS_PER_ITEM = 8 };
 
@@ -10,30 +14,18 @@ typedef struct job {
     int64_t gate_stride, up_stride;
     float *y;
     int64_t n_rows, n;
-    void (*row)(const float *gate, const float *restrict up, int64_t n, float *y);
+    tamis_glu_fn *row;
 } job;
 
-static void swiglu_row(const float *gate, const float *restrict up, int64_t n, float *y) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = tamis_silu(gate[i]) * up[i];
-}
+static const tamis_glu_kernels kernels_plain = {"plain", TAMIS_GLU_ROWS};
 
-/* x (1 + tanh(t)) / 2 is x / (1 + e^-2t), t = sqrt(2 / pi) (x + 0.044715 x^3). */
-static void geglu_row(const float *gate, const float *restrict up, int64_t n, float *y) {
-    const float two_root = 1.5957691216f, cubic = 0.044715f;
-    for (int64_t i = 0; i < n; i++) {
-        float x = gate[i], t = two_root * x * (1.0f + cubic * x * x);
-        y[i] = x / (1.0f + tamis_exp(-t)) * up[i];
-    }
-}
-
-static void swiglu_oai_row(const float *gate, const float *restrict up, int64_t n, float *y) {
-    const float alpha = 1.702f, limit = 7.0f;
-    for (int64_t i = 0; i < n; i++) {
-        float g = gate[i] < limit ? gate[i] : limit;
-        float u = up[i] < -limit ? -limit : up[i] < limit ? up[i] : limit;
-        y[i] = g / (1.0f + tamis_exp(-alpha * g)) * (u + 1.0f);
-    }
+static const tamis_glu_kernels *kernels(void) {
+#if defined(__x86_64__)
+    const tamis_glu_kernels *const levels[] = {&tamis_glu_kernels_avx2, &tamis_glu_kernels_avx512};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (strcmp(levels[i]->cpu, tamis_formats_cpu()) == 0) return levels[i];
+#endif
+    return &kernels_plain;
 }
 
 static void run_rows(void *ctx, int64_t i_item, int i_worker) {
@@ -47,11 +39,6 @@ static void run_rows(void *ctx, int64_t i_item, int i_worker) {
 void tamis_glu_rows(tamis_pool *pool, tamis_activation activation, const float *gate,
                     int64_t gate_stride, const float *up, int64_t up_stride, int64_t n_rows,
                     int64_t n, float *y) {
-    static void (*const rows[])(const float *, const float *restrict, int64_t, float *) = {
-        [TAMIS_SWIGLU] = swiglu_row,
-        [TAMIS_GEGLU] = geglu_row,
-        [TAMIS_SWIGLU_OAI] = swiglu_oai_row,
-    };
     job j = {.gate = gate,
              .up = up,
              .gate_stride = gate_stride,
@@ -59,7 +46,7 @@ void tamis_glu_rows(tamis_pool *pool, tamis_activation activation, const float *
              .y = y,
              .n_rows = n_rows,
              .n = n,
-             .row = rows[activation]};
+             .row = kernels()->rows[activation]};
     tamis_pool_run(pool, (n_rows + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM, run_rows, &j);
 }
 

@@ -11,6 +11,7 @@ typedef enum tamis_activation {
     TAMIS_SWIGLU,     /* silu(gate) * up */
     TAMIS_GEGLU,      /* gelu(gate) * up, gelu in its tanh form */
     TAMIS_SWIGLU_OAI, /* g * sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up within -7 .. 7 */
+    TAMIS_N_ACTIVATIONS,
 } tamis_activation;
 
 /* y [n_rows][n] = the activation of gate and up, whose rows lie gate_stride and up_stride apart;

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/options.h"
 #include "base/threads.h"
+#include "formats/formats.h"
 #include "model/gemm.h"
 #include "model/pass.h"
 
@@ -101,29 +102,36 @@ static tamis_status on_layer(void *ctx, int64_t layer, int64_t first, int64_t n_
     return TAMIS_OK;
 }
 
-/* The products of a layer's feed-forward part and nothing else. */
+/* The products of a layer's feed-forward part and nothing else. As in a model each has weights and
+ * inputs of its own, which no earlier one left in a cache. */
 static tamis_status run_products(bench *b, tamis_error *err) {
-    int64_t n_x = 0, n_w = 0, n_y = 0;
+    enum { POOL_FLOATS = 1 << 26 }; /* 256 MiB of weights, a quarter of that of inputs */
+    int64_t n_w = POOL_FLOATS, n_x = POOL_FLOATS / 4, n_y = 0, at_w = 0, at_x = 0;
     for (int64_t i = 0; i < b->n_products; i++) {
         const struct product *p = &b->products[i];
         if (p->n_rows * p->n_in > n_x) n_x = p->n_rows * p->n_in;
         if (p->n_out * p->n_in > n_w) n_w = p->n_out * p->n_in;
         if (p->n_rows * p->n_out > n_y) n_y = p->n_rows * p->n_out;
     }
-    float *x = tamis_alloc_array((uint64_t)(n_x + n_w + n_y), sizeof *x, err);
-    if (!x) return TAMIS_NO_RESOURCE;
-    for (int64_t i = 0; i < n_x + n_w + n_y; i++)
-        x[i] = (float)(i % 17) * 0.1f - 0.8f;
+    float *w = tamis_alloc_array((uint64_t)(n_w + n_x + n_y), sizeof *w, err);
+    if (!w) return TAMIS_NO_RESOURCE;
+    float *x = w + n_w, *y = x + n_x;
+    for (int64_t i = 0; i < n_w + n_x + n_y; i++)
+        w[i] = (float)(i % 17) * 0.1f - 0.8f;
     double start[N_CLOCKS], end[N_CLOCKS];
     now(start);
     for (int64_t i = 0; i < b->n_products && !tamis_interrupted(); i++) {
         const struct product *p = &b->products[i];
-        tamis_gemm_xwt(b->gemm, b->pool, p->n_rows, p->n_out, p->n_in, x, p->n_in, x + n_x,
-                       x + n_x + n_w, p->n_out, 0);
+        if (at_w + p->n_out * p->n_in > n_w) at_w = 0;
+        if (at_x + p->n_rows * p->n_in > n_x) at_x = 0;
+        tamis_gemm_xwt(b->gemm, b->pool, p->n_rows, p->n_out, p->n_in, x + at_x, p->n_in, w + at_w,
+                       y, p->n_out, 0);
+        at_w += p->n_out * p->n_in;
+        at_x += p->n_rows * p->n_in;
     }
     now(end);
     count(b, PRODUCTS, start, end);
-    free(x);
+    free(w);
     return tamis_interrupted() ? tamis_fail_interrupted(err) : TAMIS_OK;
 }
 
@@ -221,6 +229,7 @@ int main(int argc, char **argv) {
     };
     tamis_texts positional = {0};
     tamis_error err = {0};
+    tamis_formats_init();
     tamis_interrupt_install();
     tamis_status st = tamis_options_parse(&command, argc, argv, &positional, &err);
     bool is_handled = tamis_common_handled(&common, &command);
