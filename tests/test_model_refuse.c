@@ -169,7 +169,7 @@ static void nonsense_in_all(void **state) {
         {.suffix = "rope.dimension_count", .kind = WHOLE, .value = -2},
         {.suffix = "rope.dimension_count", .kind = WHOLE, .value = 7},
         {.suffix = "rope.dimension_count", .kind = WHOLE, .value = 130},
-        {.suffix = "rope.scaling.factor", .kind = REAL, .value = 0},
+        {.suffix = "rope.scaling.factor", .kind = REAL, .value = 1e-9},
         {.suffix = "rope.scaling.factor", .kind = REAL, .value = -4},
         {.suffix = "rope.scaling.factor", .kind = REAL, .value = (double)NAN},
         {.suffix = "rope.scaling.original_context_length", .kind = WHOLE, .value = 0},

@@ -83,6 +83,16 @@ static tamis_status read_epsilon(const tamis_keys *keys, tamis_hparams *hp, tami
     return st;
 }
 
+/* 0 stands for none, as the key's absence does. */
+static tamis_status read_factor(const tamis_keys *keys, const char *suffix, double fallback,
+                                double *factor, tamis_error *err) {
+    tamis_status st = tamis_keys_double(keys, suffix, 0.0, 1e9, fallback, factor, err);
+    if (st || *factor == 0.0 || *factor >= 1e-6) return st;
+    return tamis_fail(err, TAMIS_BAD_INPUT,
+                      "key '%s.%s' is %g; allowed is 0 (none), or 1e-6 to 1e9", keys->arch, suffix,
+                      *factor);
+}
+
 static tamis_status read_scaling_type(const tamis_keys *keys, tamis_rope_params *rope,
                                       bool *is_none, tamis_error *err) {
     static const struct {
@@ -125,9 +135,8 @@ static tamis_status read_rope(const tamis_keys *keys, tamis_hparams *hp, tamis_e
     if (!st)
         st = tamis_keys_double(keys, "rope.freq_base", 1e-6, 1e15, 10000.0, &rope->freq_base, err);
     if (!st) st = read_scaling_type(keys, rope, &is_none, err);
-    if (!st) st = tamis_keys_double(keys, "rope.scale_linear", 1e-6, 1e9, 0.0, &old_factor, err);
-    if (!st)
-        st = tamis_keys_double(keys, "rope.scaling.factor", 1e-6, 1e9, old_factor, &factor, err);
+    if (!st) st = read_factor(keys, "rope.scale_linear", 0.0, &old_factor, err);
+    if (!st) st = read_factor(keys, "rope.scaling.factor", old_factor, &factor, err);
     if (!st)
         st = tamis_keys_int(keys, "rope.scaling.original_context_length", 1, INT32_MAX,
                             hp->context_length, &rope->original_context, err);
