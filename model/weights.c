@@ -8,7 +8,12 @@
 
 #include "base/checked.h"
 
-enum { ITEM_ELEMS = 65536, NAME_CAP = 192, SOURCES_MAX = 3 * TAMIS_WEIGHTS_MAX };
+enum {
+    ITEM_ELEMS = 65536,
+    CHECK_ELEMS = 4096,
+    NAME_CAP = 192,
+    SOURCES_MAX = 3 * TAMIS_WEIGHTS_MAX
+};
 
 static int64_t cols_of(const tamis_row_source *s) {
     return s->n_cols ? s->n_cols : (int64_t)s->tensor->ne[0];
@@ -54,6 +59,20 @@ typedef struct decode_job {
     failure *failures;      /* [n_workers] */
 } decode_job;
 
+/* Decode n rows, a few at a time, so that they are looked at while the nearest cache has them.
+ * Index of the first element that is not finite, or n * n_cols. */
+static int64_t decode_checked(const tamis_type *type, const uint8_t *bytes, uint64_t row_bytes,
+                              int64_t n, int64_t n_cols, float *dst) {
+    int64_t step = CHECK_ELEMS / n_cols < 1 ? 1 : CHECK_ELEMS / n_cols;
+    for (int64_t i = 0; i < n; i += step) {
+        int64_t n_elems = (n - i < step ? n - i : step) * n_cols;
+        tamis_decode(type, bytes + (uint64_t)i * row_bytes, dst + i * n_cols, n_elems);
+        int64_t bad = tamis_find_nonfinite(dst + i * n_cols, n_elems);
+        if (bad < n_elems) return i * n_cols + bad;
+    }
+    return n * n_cols;
+}
+
 static tamis_status decode_range(const tamis_row_source *s, int64_t first, int64_t n,
                                  uint8_t *staging, tamis_error *err) {
     const tamis_gguf_tensor *t = s->tensor;
@@ -73,8 +92,7 @@ static tamis_status decode_range(const tamis_row_source *s, int64_t first, int64
                                     (uint64_t)n * row_bytes, staging, err);
     }
     if (st) return st;
-    tamis_decode(t->type, staging, dst, n * n_cols);
-    int64_t bad = tamis_find_nonfinite(dst, n * n_cols);
+    int64_t bad = decode_checked(t->type, staging, n_bytes, n, n_cols, dst);
     if (bad == n * n_cols) return TAMIS_OK;
     int64_t i_row = first + bad / n_cols;
     return tamis_fail(err, TAMIS_BAD_INPUT,

@@ -30,7 +30,8 @@ typedef struct part {
     int64_t layer, n_ff;
     const tamis_expert_hparams *experts;
     const tamis_expert_style *style;
-    float *norm; /* [n_embd] weight of the norm; own */
+    float *norm;   /* [n_embd] weight of the norm; own */
+    float *scales; /* [n_tokens] of RMSNorm of the hidden states: each is normed several times */
     /* Tokens by expert: those of e are tokens[starts[e]] .. tokens[starts[e + 1] - 1]. */
     int64_t *starts; /* [n_expert + 1] */
     int32_t *tokens; /* [n_tokens * n_used] */
@@ -73,8 +74,10 @@ static tamis_status route_tile(tamis_run *run, const part *p, const routing *r,
     const tamis_hparams *hp = &run->model->hp;
     int64_t n = tile->n_tokens, n_used = p->experts->n_used, n_expert = p->experts->n;
     const tamis_weight *inp = &r->inp;
-    tamis_rms_norm_rows(run->pool, run->h + tile->first * hp->n_embd, NULL, r->input_norm, n,
-                        hp->n_embd, hp->norm_eps, p->normed);
+    const float *x = run->h + tile->first * hp->n_embd;
+    float *scales = p->scales + tile->first;
+    tamis_rms_scales(run->pool, x, n, hp->n_embd, hp->norm_eps, scales);
+    tamis_rms_norm_scaled_rows(run->pool, x, scales, NULL, r->input_norm, n, hp->n_embd, p->normed);
     const tamis_product product = tamis_tile_product(p->layer, tile, p->normed);
     tamis_status st = tamis_weights_observe(run, &inp, 1, &product, err);
     if (!st) st = tamis_weight_apply(run, inp, p->normed, n, p->gate_rows, n_expert, err);
@@ -172,8 +175,9 @@ static tamis_status activate(tamis_run *run, const part *p, const rows *r, bool 
     int64_t n = r->n, stride = is_fused ? 2 * p->n_ff : p->n_ff;
     const float *up_rows = is_fused ? p->gate_rows + p->n_ff : p->up_rows;
     tamis_status st = TAMIS_OK;
-    tamis_rms_norm_rows(run->pool, run->h + r->first_token * hp->n_embd, r->tokens, p->norm, n,
-                        hp->n_embd, hp->norm_eps, p->normed);
+    tamis_rms_norm_scaled_rows(run->pool, run->h + r->first_token * hp->n_embd,
+                               p->scales + r->first_token, r->tokens, p->norm, n, hp->n_embd,
+                               p->normed);
     tamis_product product = {.layer = p->layer,
                              .expert = r->expert,
                              .x = p->normed,
@@ -291,6 +295,7 @@ static tamis_status prepare(tamis_run *run, part *p, tamis_error *err) {
     p->gate_up = tamis_weight_find(run, p->layer, "ffn_gate_up_exps");
     p->down = tamis_weight_find(run, p->layer, "ffn_down_exps");
     if (!(p->norm = tamis_alloc_array((uint64_t)hp->n_embd, sizeof *p->norm, err)) ||
+        !(p->scales = tamis_alloc_array((uint64_t)run->n_tokens, sizeof *p->scales, err)) ||
         !(p->starts = tamis_alloc_array((uint64_t)e->n + 1, sizeof *p->starts, err)) ||
         !(p->tokens = tamis_alloc_array(n_routes, sizeof *p->tokens, err)) ||
         !(p->weights = tamis_alloc_array(n_routes, sizeof *p->weights, err)))
@@ -320,6 +325,7 @@ tamis_status tamis_expert_ffn(tamis_run *run, int64_t layer, const tamis_expert_
     }
     if (!st) st = finish(run, &p, err);
     free(p.norm);
+    free(p.scales);
     free(p.starts);
     free(p.tokens);
     free(p.weights);
