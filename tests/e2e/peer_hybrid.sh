@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The trained hybrid model (delta nets, experts, a multi-token prediction block) all the way, against
 # llama.cpp. Needs TAMIS_PEER, a folder with llama-perplexity and llama-imatrix, and the reference
-# models and texts; skipped without them. TAMIS_PEER_TYPES: other mixes; TAMIS_PEER_CHUNKS: so many chunks of each
-# text instead of all.
+# models and texts; skipped without them.
+# TAMIS_PEER_TYPES: other mixes; TAMIS_PEER_CHUNKS: so many chunks of each text instead of all.
 #   importance: every entry of llama-imatrix, sums within 1e-3, counts of every expert equal (on the
 #   F32 expansion: on BF16 weights the peer rounds the activations, and near ties go another way)
 #   each file loads there, and perplexity is within 1 % of ours
