@@ -76,7 +76,7 @@ static const search_step super_steps[] = {
 /* Many codes: what the left out steps would gain is a thousandth of the error. */
 static const search_step fine_steps[] = {
     { FAST, ROUNDED, -1, 0, 0, 0, 0, 1, 0 },
-    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 1 },
+    { FAST, FITTED, 0, 1, 1, 0, N_TOPS, 1, 0 },
     { NORMAL, FITTED, 1, 0, 0, 0, N_TOPS, 1, 1 },
     BEST_SUPER_STEPS,
 };

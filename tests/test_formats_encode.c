@@ -371,7 +371,7 @@ static const char *const recorded[N_ENCODED] = {
     "095569598c9df1f87c195a71e87e58a7", /* q3_K */
     "b2793acc74d4df5bcd25526a7d0372de", /* q4_K */
     "0382ec64dd3a746e5721174791ac0447", /* q5_K */
-    "9cce96e20442ab6e89f4a73c5b2d063a", /* q6_K */
+    "965c5d8d3a29850ca1068d668ab2c8bc", /* q6_K */
     "33f181ea4cb9c25dbb3382312b003083", /* iq4_nl */
     "22f1c08be556488f969cd2869858ec32", /* iq4_xs */
     "39dc876923b229e95faf874a92c5cd29", /* tq1_0 */
