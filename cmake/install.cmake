@@ -26,8 +26,8 @@ set(public_headers
   model/perplexity.h model/store.h model/tokenizer.h
   imatrix/imatrix.h imatrix/imatrix_file.h imatrix/matrix.h imatrix/texts.h
   quantize/quantize.h
-  kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/ppl.h kld/report.h kld/stats.h
-  kld/worst.h)
+  kld/base_file.h kld/evaluate.h kld/identity.h kld/job.h kld/mtp.h kld/ppl.h kld/report.h
+  kld/stats.h kld/worst.h)
 foreach(header IN LISTS public_headers)
   get_filename_component(room "${header}" DIRECTORY)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tamis/${room})
