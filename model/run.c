@@ -103,6 +103,15 @@ static tamis_status number_tokens(tamis_run *run, tamis_product *product, tamis_
     return TAMIS_OK;
 }
 
+tamis_status tamis_run_take_buffers(tamis_run *run, const tamis_buffer_wish *wishes, size_t n,
+                                    tamis_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        *wishes[i].at = tamis_run_buffer(run, wishes[i].which, wishes[i].n, sizeof(float), err);
+        if (!*wishes[i].at) return TAMIS_NO_RESOURCE;
+    }
+    return TAMIS_OK;
+}
+
 tamis_status tamis_run_observe(tamis_run *run, const tamis_product *product, tamis_error *err) {
     tamis_product told = *product;
     tamis_status st = run->n_left_out ? number_tokens(run, &told, err) : TAMIS_OK;

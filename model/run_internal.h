@@ -73,6 +73,15 @@ bool tamis_run_kept_kv(const tamis_run *run, int64_t layer, float **k, float **v
  * out of memory. Borrowed from the run. */
 void *tamis_run_buffer(tamis_run *run, tamis_buffer which, int64_t n_elems, size_t elem_bytes,
                        tamis_error *err) TAMIS_MUST_USE;
+/* Buffers of floats that a layer part takes together: *at gets the one of n elements.
+ * TAMIS_NO_RESOURCE when there is no memory for one. */
+typedef struct tamis_buffer_wish {
+    float **at;
+    tamis_buffer which;
+    int64_t n;
+} tamis_buffer_wish;
+tamis_status tamis_run_take_buffers(tamis_run *run, const tamis_buffer_wish *wishes, size_t n,
+                                    tamis_error *err) TAMIS_MUST_USE;
 
 /* Number, among all tokens of the run, of the i-th that it still has. */
 int64_t tamis_run_token(const tamis_run *run, int64_t i);

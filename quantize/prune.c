@@ -42,7 +42,7 @@ static tamis_status count_layers(const tamis_gguf *g, int64_t *out, tamis_error 
     return TAMIS_OK;
 }
 
-/* One number of the list: marks map->below[layer + 1] for now. */
+/* One number of the list: a mark in map->below[layer + 1], which are added up afterwards. */
 static tamis_status mark_layer(layer_map *map, const char *text, const tamis_gguf *g,
                                const tamis_quantize_options *o, tamis_error *err) {
     int64_t layer;

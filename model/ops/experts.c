@@ -300,14 +300,13 @@ static tamis_status prepare(tamis_run *run, part *p, tamis_error *err) {
         !(p->tokens = tamis_alloc_array(n_routes, sizeof *p->tokens, err)) ||
         !(p->weights = tamis_alloc_array(n_routes, sizeof *p->weights, err)))
         return TAMIS_NO_RESOURCE;
-    p->normed = tamis_run_buffer(run, TAMIS_BUFFER_NORMED, n * hp->n_embd, sizeof(float), err);
-    if (!p->normed) return TAMIS_NO_RESOURCE;
-    p->gate_rows = tamis_run_buffer(run, TAMIS_BUFFER_GATE, n * n_wide, sizeof(float), err);
-    if (!p->gate_rows) return TAMIS_NO_RESOURCE;
-    p->up_rows = tamis_run_buffer(run, TAMIS_BUFFER_UP, n * p->n_ff, sizeof(float), err);
-    if (!p->up_rows) return TAMIS_NO_RESOURCE;
-    p->out = tamis_run_buffer(run, TAMIS_BUFFER_OUT, n * hp->n_embd, sizeof(float), err);
-    return p->out ? TAMIS_OK : TAMIS_NO_RESOURCE;
+    const tamis_buffer_wish wanted[] = {
+        {&p->normed, TAMIS_BUFFER_NORMED, n * hp->n_embd},
+        {&p->gate_rows, TAMIS_BUFFER_GATE, n * n_wide},
+        {&p->up_rows, TAMIS_BUFFER_UP, n * p->n_ff},
+        {&p->out, TAMIS_BUFFER_OUT, n * hp->n_embd},
+    };
+    return tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
 }
 
 tamis_status tamis_expert_ffn(tamis_run *run, int64_t layer, const tamis_expert_style *style,

@@ -61,7 +61,7 @@ static void gate_rows(void *ctx, int64_t i_item, int i_worker) {
     const gate_job *j = ctx;
     int64_t end = (i_item + 1) * ROWS_PER_ITEM;
     for (int64_t r = i_item * ROWS_PER_ITEM; r < end && r < j->n_rows; r++) {
-        float factor = 1.0f / (1.0f + tamis_exp(-j->gates[r]));
+        float factor = tamis_sigmoid(j->gates[r]);
         for (int64_t i = 0; i < j->n; i++)
             j->x[r * j->n + i] *= factor;
     }

@@ -71,11 +71,7 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
     int64_t second_wide = is_joined ? 0 : n_head * p->head_v;
     int64_t packed = is_joined ? s->kv_rank : n_head * s->head_nope;
     tamis_attention sizes = {.head_v = p->head_v};
-    struct {
-        float **at;
-        tamis_buffer which;
-        int64_t n;
-    } wanted[] = {
+    const tamis_buffer_wish wanted[] = {
         {&p->normed, TAMIS_BUFFER_NORMED, n * n_embd},
         {&p->q_rows, TAMIS_BUFFER_Q, n * n_head * p->head_q},
         {&p->k_rows, TAMIS_BUFFER_K, n_keys * p->n_head_kv * p->head_k},
@@ -87,10 +83,8 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
         {&p->scratch, TAMIS_BUFFER_SCORES,
          tamis_attention_scratch(&sizes, tamis_pool_size(run->pool))},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        *wanted[i].at = tamis_run_buffer(run, wanted[i].which, wanted[i].n, sizeof(float), err);
-        if (!*wanted[i].at) return TAMIS_NO_RESOURCE;
-    }
+    tamis_status st = tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
+    if (st) return st;
     p->packed = p->heads;
     p->absorbed = p->unpacked = p->q_a_rows;
     p->attended = is_joined ? p->heads : p->kv_a_rows;

@@ -44,22 +44,14 @@ static tamis_status load(tamis_run *run, part *p, tamis_error *err) {
 
 static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
     int64_t n = tamis_run_tile_tokens(run);
-    struct {
-        float **at;
-        tamis_buffer which;
-        int64_t n;
-    } wanted[] = {
+    const tamis_buffer_wish wanted[] = {
         {&p->embedded, TAMIS_BUFFER_NORMED, n * p->n_embd},
         {&p->rows, TAMIS_BUFFER_Q, n * p->n_cols},
         {&p->projected, TAMIS_BUFFER_UP, n * p->width},
         {&p->gates, TAMIS_BUFFER_GATE, n * p->width},
         {&p->out, TAMIS_BUFFER_OUT, n * p->n_embd},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        *wanted[i].at = tamis_run_buffer(run, wanted[i].which, wanted[i].n, sizeof(float), err);
-        if (!*wanted[i].at) return TAMIS_NO_RESOURCE;
-    }
-    return TAMIS_OK;
+    return tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
 }
 
 typedef struct join_job {

@@ -63,11 +63,7 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
     float *conv = NULL;
     d->n_seqs = 1;
     if (is_in_pieces) n_carried = tamis_delta_net_state(d) + tamis_delta_net_tail(d);
-    struct {
-        float **at;
-        tamis_buffer which;
-        int64_t n;
-    } wanted[] = {
+    const tamis_buffer_wish wanted[] = {
         {&p->normed, TAMIS_BUFFER_NORMED, n * n_embd},
         {&p->qkv_rows, TAMIS_BUFFER_Q, n * n_channels},
         {&p->z_rows, TAMIS_BUFFER_GATE, n * n_wide},
@@ -78,10 +74,8 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
         {&p->scratch, TAMIS_BUFFER_SCORES, tamis_delta_net_scratch(d, tamis_pool_size(run->pool))},
         {&conv, TAMIS_BUFFER_V, n_taps + n_carried},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        *wanted[i].at = tamis_run_buffer(run, wanted[i].which, wanted[i].n, sizeof(float), err);
-        if (!*wanted[i].at) return TAMIS_NO_RESOURCE;
-    }
+    tamis_status st = tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
+    if (st) return st;
     p->alpha_rows = p->beta_rows + n * d->n_value_heads;
     p->ba_rows = p->alpha_rows + n * d->n_value_heads;
     for (int64_t c = 0; c < n_channels; c++)

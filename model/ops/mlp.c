@@ -26,21 +26,13 @@ void tamis_mlp_list(tamis_mlp *mlp, tamis_weight **all) {
 
 tamis_status tamis_mlp_take_buffers(tamis_run *run, tamis_mlp *mlp, tamis_error *err) {
     int64_t n = tamis_run_tile_tokens(run), n_embd = run->model->hp.n_embd;
-    struct {
-        float **at;
-        tamis_buffer which;
-        int64_t n;
-    } wanted[] = {
+    const tamis_buffer_wish wanted[] = {
         {&mlp->normed, TAMIS_BUFFER_NORMED, n * n_embd},
         {&mlp->gate_rows, TAMIS_BUFFER_GATE, n * mlp->gate.n_out},
         {&mlp->up_rows, TAMIS_BUFFER_UP, n * mlp->up.n_out},
         {&mlp->out, TAMIS_BUFFER_OUT, n * n_embd},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        *wanted[i].at = tamis_run_buffer(run, wanted[i].which, wanted[i].n, sizeof(float), err);
-        if (!*wanted[i].at) return TAMIS_NO_RESOURCE;
-    }
-    return TAMIS_OK;
+    return tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
 }
 
 static tamis_status check_activation(const tamis_run *run, const tamis_mlp *mlp,

@@ -76,11 +76,7 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
     int64_t n = tamis_run_tile_tokens(run), n_keys = tamis_run_tile_keys(run);
     tamis_attention sizes = {.head_v = l->head_v};
     if (tamis_run_kept_kv(run, l->kv_from, &p->kept_k, &p->kept_v)) n_keys = 0;
-    struct {
-        float **at;
-        tamis_buffer which;
-        int64_t n;
-    } wanted[] = {
+    const tamis_buffer_wish wanted[] = {
         {&p->normed, TAMIS_BUFFER_NORMED, n * p->n_embd},
         {&p->q_rows, TAMIS_BUFFER_Q, n * l->n_head * p->q_step},
         {&p->k_rows, TAMIS_BUFFER_K, n_keys * l->n_head_kv * l->head_k},
@@ -90,11 +86,7 @@ static tamis_status take_buffers(tamis_run *run, part *p, tamis_error *err) {
         {&p->scratch, TAMIS_BUFFER_SCORES,
          tamis_attention_scratch(&sizes, tamis_pool_size(run->pool))},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        *wanted[i].at = tamis_run_buffer(run, wanted[i].which, wanted[i].n, sizeof(float), err);
-        if (!*wanted[i].at) return TAMIS_NO_RESOURCE;
-    }
-    return TAMIS_OK;
+    return tamis_run_take_buffers(run, wanted, sizeof wanted / sizeof wanted[0], err);
 }
 
 /* A tile on its way: its keys and values start at those of its first sequence's first token. */
