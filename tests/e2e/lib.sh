@@ -47,3 +47,18 @@ no_temporaries() {
     left=$(find "$1" -name '.*.tmp' | head -3)
     [ -z "$left" ] || fail "left behind: $left"
 }
+
+# types FILE: "name type" of every tensor, in order of the file; of a set, of all its files
+types() {
+    gguf show --json - "$1" | awk -F'"' '/^  "tensors"/ { inside = 1 }
+        inside && $2 == "name" { name = $4 }
+        inside && $2 == "type" { print name, $4 }'
+}
+# has FILE NAME TYPE: a tensor of FILE has that type
+has() {
+    types "$1" | grep -x "$2 $3" >/dev/null || fail "$1: $2 is not $3: $(types "$1" | grep "^$2 ")"
+}
+# make OPTIONS...: quantize, its warnings in warnings.txt
+make() {
+    quantize -q "$@" 2>>warnings.txt || fail "quantize $*: $(tail -1 warnings.txt)"
+}

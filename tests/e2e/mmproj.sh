@@ -4,17 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
 
-types() {
-    gguf show --json - "$1" | awk -F'"' '/^  "tensors"/ { inside = 1 }
-        inside && $2 == "name" { name = $4 }
-        inside && $2 == "type" { print name, $4 }'
-}
-has() {
-    types "$1" | grep -x "$2 $3" >/dev/null || fail "$1: $2 is not $3: $(types "$1" | grep "^$2 ")"
-}
-make() {
-    quantize -q "$@" 2>>warnings.txt || fail "quantize $*: $(tail -1 warnings.txt)"
-}
 same() { # FILE FILE NAME: the bytes of a tensor are equal
     [ "$(gguf hash "$1" | grep ":$3\$" | cut -d' ' -f3)" = "$(gguf hash "$2" | grep ":$3\$" | cut -d' ' -f3)" ] ||
         fail "$3 differs in $2"

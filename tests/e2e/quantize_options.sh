@@ -3,23 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
 
-# types FILE: "name type" of every tensor, in order of the file; of a set, of all its files
-types() {
-    gguf show --json - "$1" | awk -F'"' '/^  "tensors"/ { inside = 1 }
-        inside && $2 == "name" { name = $4 }
-        inside && $2 == "type" { print name, $4 }'
-}
 # key FILE KEY: its value
 key() {
     gguf show --json - "$1" | awk -v wanted="      \"key\": \"$2\"," '$0 == wanted { inside = 1 }
         inside && /^ *"value": / { sub(/^ *"value": */, ""); print; exit }'
-}
-# has FILE NAME TYPE
-has() {
-    types "$1" | grep -x "$2 $3" >/dev/null || fail "$1: $2 is not $3: $(types "$1" | grep "^$2 ")"
-}
-make() {
-    quantize -q "$@" 2>>warnings.txt || fail "quantize $*: $(tail -1 warnings.txt)"
 }
 
 # a model with an output matrix of its own, an expert tensor, a layer count, odd rows and integers

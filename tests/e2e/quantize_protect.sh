@@ -3,18 +3,6 @@
 . "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
 
-types() {
-    gguf show --json - "$1" | awk -F'"' '/^  "tensors"/ { inside = 1 }
-        inside && $2 == "name" { name = $4 }
-        inside && $2 == "type" { print name, $4 }'
-}
-has() {
-    types "$1" | grep -x "$2 $3" >/dev/null || fail "$1: $2 is not $3: $(types "$1" | grep "^$2 ")"
-}
-make() {
-    quantize -q "$@" 2>>warnings.txt || fail "quantize $*: $(tail -1 warnings.txt)"
-}
-
 python3 - "$TAMIS_SOURCE/tests" <<'P'
 import sys
 sys.path.insert(0, sys.argv[1])
